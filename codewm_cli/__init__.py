@@ -1,0 +1,1 @@
+"""The codewm command line: talks to people, holds no mathematics."""

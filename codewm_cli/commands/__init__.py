@@ -1,0 +1,1 @@
+"""One verb, one file: arguments in, an exit status out."""

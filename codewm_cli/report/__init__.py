@@ -1,0 +1,1 @@
+"""Rows in, table or JSON out: pure functions."""

@@ -1,0 +1,1 @@
+"""Git history in, chains of (state, action, next-state) out."""

@@ -1,0 +1,1 @@
+"""The base model that ships in the package, as data."""

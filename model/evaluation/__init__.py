@@ -1,0 +1,1 @@
+"""Metrics with their nulls, each a question in a file of its own."""

@@ -1,0 +1,1 @@
+"""Displacements in, calibrated surprise out: numpy only, never torch."""

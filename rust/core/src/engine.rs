@@ -1,0 +1,1 @@
+//! Model file in, encoders and predictor out.
