@@ -2,7 +2,13 @@
 //!
 //! Knows bytes and numbers only: no Python, no Git, no file system.
 
+pub mod action;
+pub mod batch;
+pub mod diff;
 pub mod engine;
 pub mod error;
+pub mod tokens;
+pub mod units;
+pub mod vocab;
 
 pub use error::{Error, Result};

@@ -1,0 +1,66 @@
+//! Many sources in, their diffs, tokens or names out, on all cores and in input order.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use crate::diff::{FileDiff, Options, Side, diff};
+use crate::error::{Error, Result};
+use crate::units::{Parsed, parse, tokenize};
+
+/// Runs `work` on `threads` threads; 0 means all cores. The result does not depend on the number.
+pub fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if threads == 0 {
+        return work();
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|e| Error::InvalidInput(format!("cannot start {threads} threads: {e}")))?
+        .install(work)
+}
+
+/// The unit edits of each pair of sources, by index into `sources`; each source is parsed once.
+pub fn diff_pairs(
+    sources: &[&[u8]],
+    pairs: &[(Option<usize>, Option<usize>)],
+    options: Options,
+) -> Result<Vec<FileDiff>> {
+    let parsed: Vec<Parsed> = sources.par_iter().map(|s| parse(s)).collect::<Result<_>>()?;
+    let side = |i: usize| match (sources.get(i), parsed.get(i)) {
+        (Some(source), Some(parsed)) => Ok(Side { source, parsed }),
+        _ => Err(Error::InvalidInput(format!("pair names source {i} of {}", sources.len()))),
+    };
+    pairs
+        .par_iter()
+        .map(|&(b, a)| diff(b.map(side).transpose()?, a.map(side).transpose()?, options))
+        .collect()
+}
+
+/// The tokens of each whole source.
+pub fn tokenize_all(sources: &[&[u8]]) -> Result<Vec<Vec<u16>>> {
+    sources.par_iter().map(|s| tokenize(s)).collect()
+}
+
+/// Distinct names over all sources, sorted, with the number of sources that hold each.
+pub fn identifiers(sources: &[&[u8]]) -> Result<Vec<(String, u32)>> {
+    let per_source: Vec<HashSet<String>> = sources
+        .par_iter()
+        .map(|source| {
+            let parsed = parse(source)?;
+            Ok(parsed
+                .units
+                .iter()
+                .flat_map(|u| &u.stream.names)
+                .map(|n| String::from_utf8_lossy(&source[n.start as usize..n.end as usize]).into_owned())
+                .collect())
+        })
+        .collect::<Result<_>>()?;
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    for name in per_source.into_iter().flatten() {
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    let mut out: Vec<_> = counts.into_iter().collect();
+    out.sort();
+    Ok(out)
+}

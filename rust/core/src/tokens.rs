@@ -1,0 +1,296 @@
+//! Syntax nodes in, a state's tokens and the names it uses out.
+//!
+//! One depth-first walk with an explicit stack (deeply nested input must not overflow ours), by the rules of
+//! [`crate::vocab`]. A class or module unit leaves out the definitions inside it: they are units of their own.
+
+use tree_sitter::{Node, TreeCursor};
+
+use crate::vocab::{self, Rule, vocabulary};
+
+/// How a name is used; a set of bits.
+pub type NameFlags = u8;
+/// The name is called.
+pub const NAME_CALL: NameFlags = 1;
+/// The name is imported.
+pub const NAME_IMPORT: NameFlags = 2;
+/// The name is an attribute.
+pub const NAME_ATTRIBUTE: NameFlags = 4;
+/// The unit had the name before the edit.
+pub const NAME_IN_UNIT: NameFlags = 8;
+/// The file had the name before the edit.
+pub const NAME_IN_MODULE: NameFlags = 16;
+/// The name is bound here: a parameter, an assignment's target, a definition.
+pub const NAME_BOUND: NameFlags = 32;
+
+/// One use of a name: its bytes in the source, how it is used, on which line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameUse {
+    /// First byte in the source.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+    /// How it is used.
+    pub flags: NameFlags,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// What a walk over one unit yields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenStream {
+    /// Token ids, unwindowed.
+    pub tokens: Vec<u16>,
+    /// The source line of each token, from 1.
+    pub lines: Vec<u32>,
+    /// Uses of names, in order.
+    pub names: Vec<NameUse>,
+    /// Byte ranges of definitions that were left out.
+    pub left_out: Vec<(usize, usize)>,
+}
+
+/// What the walk remembers of each ancestor.
+struct Frame {
+    rule: Rule,
+    shows_operators: bool,
+    kind: &'static str,
+    /// The field of its parent that it fills.
+    field: Option<&'static str>,
+    depth: u16,
+    in_import: bool,
+}
+
+/// Whether a node opens a unit of its own.
+pub fn is_definition(kind: &str) -> bool {
+    matches!(kind, "function_definition" | "class_definition" | "decorated_definition")
+}
+
+impl TokenStream {
+    fn push(&mut self, token: u16, line: u32) {
+        self.tokens.push(token);
+        self.lines.push(line);
+    }
+
+    /// Appends the tokens of `root` and all below it; `nested` keeps definitions inside it (functions do).
+    pub fn walk(&mut self, root: Node<'_>, source: &[u8], nested: bool) {
+        let mut cursor = root.walk();
+        let mut stack: Vec<Frame> = Vec::new();
+        loop {
+            let descend = self.enter(&cursor, source, &mut stack, nested, root);
+            if descend && cursor.goto_first_child() {
+                continue;
+            }
+            if descend {
+                self.leave(&mut stack, &cursor);
+            }
+            loop {
+                // The root's own siblings are not ours to visit.
+                if stack.is_empty() {
+                    return;
+                }
+                if cursor.goto_next_sibling() {
+                    break;
+                }
+                cursor.goto_parent();
+                self.leave(&mut stack, &cursor);
+            }
+        }
+    }
+
+    fn leave(&mut self, stack: &mut Vec<Frame>, cursor: &TreeCursor<'_>) {
+        if let Some(Frame { rule: Rule::Bracket(_), .. }) = stack.pop() {
+            self.push(vocab::END, line_of(cursor.node().end_position().row));
+        }
+    }
+
+    /// Emits a node; true if its children are to be visited, with a frame pushed for it.
+    fn enter(
+        &mut self,
+        cursor: &TreeCursor<'_>,
+        source: &[u8],
+        stack: &mut Vec<Frame>,
+        nested: bool,
+        root: Node<'_>,
+    ) -> bool {
+        let node = cursor.node();
+        let line = line_of(node.start_position().row);
+        let (depth, in_import, parent_shows) = match stack.last() {
+            Some(f) => (f.depth, f.in_import, f.shows_operators),
+            None => (0, false, false),
+        };
+        if node.is_missing() {
+            self.push(vocab::ERROR, line);
+            return false;
+        }
+        let mut frame = Frame {
+            rule: Rule::Transparent,
+            shows_operators: false,
+            kind: node.kind(),
+            field: cursor.field_name(),
+            depth,
+            in_import,
+        };
+        if node.is_error() {
+            self.push(vocab::ERROR, line);
+            stack.push(frame);
+            return true;
+        }
+        // The definition directly under a decorated root is the root's own.
+        let is_own = stack.is_empty() || (stack.len() == 1 && root.kind() == "decorated_definition");
+        if !nested && !is_own && is_definition(frame.kind) {
+            self.left_out.push((node.start_byte(), node.end_byte()));
+            return false;
+        }
+        let v = vocabulary();
+        frame.rule = v.rule(node.kind_id());
+        frame.shows_operators = v.shows_operators(node.kind_id());
+        match frame.rule {
+            Rule::Skip => return false,
+            Rule::Operator(id) => {
+                if parent_shows {
+                    self.push(id, line);
+                }
+                return false;
+            }
+            Rule::Identifier => {
+                let text = &source[node.byte_range()];
+                self.push(v.identifier.bucket(text), line);
+                self.names.push(NameUse {
+                    // Sources are capped far below 4 GiB by `units::parse`.
+                    start: node.start_byte() as u32,
+                    end: node.end_byte() as u32,
+                    flags: name_flags(cursor, stack),
+                    line,
+                });
+                return false;
+            }
+            Rule::Number => {
+                let text: Vec<u8> = source[node.byte_range()]
+                    .iter()
+                    .filter(|&&b| b != b'_')
+                    .map(u8::to_ascii_lowercase)
+                    .collect();
+                self.push(v.number.bucket(&text), line);
+                return false;
+            }
+            Rule::String => {
+                self.push(v.string.bucket(&string_text(node, source)), line);
+                // Only interpolations are left to say; every other part of a string is a `skip` kind.
+            }
+            Rule::Bare => {
+                self.push(depth_marker(depth), line);
+                if is_docstring(node, stack) {
+                    self.push(vocab::DOCSTRING, line);
+                    return false;
+                }
+            }
+            Rule::Statement(id) => {
+                self.push(depth_marker(depth), line);
+                self.push(id, line);
+            }
+            Rule::Kind(id) | Rule::Bracket(id) => self.push(id, line),
+            Rule::Transparent => {}
+        }
+        if frame.kind == "block" {
+            frame.depth = depth.saturating_add(1);
+        }
+        frame.in_import = in_import
+            || matches!(
+                frame.kind,
+                "import_statement" | "import_from_statement" | "future_import_statement"
+            );
+        stack.push(frame);
+        true
+    }
+}
+
+fn line_of(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
+}
+
+fn depth_marker(depth: u16) -> u16 {
+    let range = vocabulary().depth;
+    (range.first + depth).min(range.last)
+}
+
+/// The first statement of a module, class or function, if it is one plain string.
+fn is_docstring(node: Node<'_>, stack: &[Frame]) -> bool {
+    let Some(only) = node.named_child(0) else { return false };
+    if node.named_child_count() != 1 || !matches!(only.kind(), "string" | "concatenated_string") {
+        return false;
+    }
+    let mut before = node.prev_named_sibling();
+    while let Some(sibling) = before {
+        if sibling.kind() != "comment" {
+            return false;
+        }
+        before = sibling.prev_named_sibling();
+    }
+    // A unit of module statements starts its walk at the statement: its parent is the module itself.
+    match stack {
+        [] => node.parent().is_some_and(|p| p.kind() == "module"),
+        [.., parent, block] if block.kind == "block" => {
+            matches!(parent.kind, "function_definition" | "class_definition")
+        }
+        [.., parent] => parent.kind == "module",
+    }
+}
+
+/// What of a string is hashed: its prefix without quotes, lower case, and its contents as written.
+fn string_text(node: Node<'_>, source: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut cursor = node.walk();
+    for child in node.children(&mut cursor) {
+        match child.kind() {
+            "string_start" => text.extend(
+                source[child.byte_range()]
+                    .iter()
+                    .map(u8::to_ascii_lowercase)
+                    .filter(|b| b.is_ascii_alphabetic() && *b != b'u'),
+            ),
+            "string_content" => {
+                text.push(b':');
+                text.extend_from_slice(&source[child.byte_range()]);
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// How the identifier under the cursor is used, from its field and its ancestors.
+fn name_flags(cursor: &TreeCursor<'_>, stack: &[Frame]) -> NameFlags {
+    let Some(parent) = stack.last() else { return 0 };
+    let field = cursor.field_name();
+    let mut flags = 0;
+    if parent.in_import {
+        flags |= NAME_IMPORT;
+    }
+    let is_attribute = parent.kind == "attribute" && field == Some("attribute");
+    if is_attribute {
+        flags |= NAME_ATTRIBUTE;
+    }
+    // `f(...)`: the identifier is the function; `a.f(...)`: the attribute around it is.
+    let (caller, filled) = match stack {
+        [.., outer, attribute] if is_attribute => (outer.kind, attribute.field),
+        _ => (parent.kind, field),
+    };
+    let called = caller == "call" && filled == Some("function");
+    if called {
+        flags |= NAME_CALL;
+    }
+    let bound = match parent.kind {
+        "parameters" | "lambda_parameters" | "typed_parameter" | "list_splat_pattern"
+        | "dictionary_splat_pattern" | "pattern_list" | "tuple_pattern" | "list_pattern"
+        | "as_pattern_target" => true,
+        "default_parameter" | "typed_default_parameter" | "function_definition"
+        | "class_definition" | "named_expression" => field == Some("name"),
+        "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => {
+            field == Some("left")
+        }
+        _ => false,
+    };
+    if bound {
+        flags |= NAME_BOUND;
+    }
+    flags
+}

@@ -1,0 +1,14 @@
+//! `codewm_core._core`: the core's functions with Python types. Conversion only, no algorithm.
+
+use pyo3::prelude::*;
+
+mod engine;
+mod error;
+mod source;
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    error::register(m)?;
+    source::register(m)?;
+    engine::register(m)
+}
