@@ -1,1 +1,36 @@
-"""One verb, one file: arguments in, an exit status out."""
+"""One verb, one file: arguments in, an exit status out.
+
+How a verb is registered (nothing here imports a command):
+
+1. Add one row to `VERBS` below: the verb, its one-line help (shown by `codewm --help`) and its module.
+2. The module defines ONE public function `run`, written as a typer command: options and arguments are
+   `Annotated[T, typer.Option(...)]` / `typer.Argument(...)`, its docstring is the long help, and it returns
+   the exit status (`int`; None counts as 0). No `typer.Typer()` and no decorator are needed.
+   A verb with sub-verbs (`hook`) defines `app: typer.Typer` instead.
+3. The module is imported only when its verb is invoked (or completed), so `codewm --help` stays fast; still,
+   import torch, h5py, rich and numpy inside `run` or the functions it calls, not at the top.
+4. Raise `codewm.corpus.errors.UserError(message, hint)` for what the user can mend; never call `sys.exit`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """Where a verb lives and what it says about itself in one line."""
+
+    module: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "score": Verb("codewm.cli.commands.score", "Say which commits landed somewhere unexpected, and why."),
+    "harvest": Verb("codewm.cli.commands.harvest", "Turn the Git history into chains of edits."),
+    "train": Verb("codewm.cli.commands.train", "Fit the world model to this repository (needs torch)."),
+    "hook": Verb("codewm.cli.commands.hook", "Install, remove, inspect or run the pre-commit hook."),
+    "export": Verb(
+        "codewm.cli.commands.export", "Write a trained checkpoint as an engine model (needs torch)."
+    ),
+    "info": Verb("codewm.cli.commands.info", "Show chains, model and settings, and where each came from."),
+}
