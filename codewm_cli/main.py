@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CLEAN, FINDINGS, USAGE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
-# Typer carried click inside from 0.20 on; the bases of its own BadParameter are the right classes either way.
-_UsageError: type[BaseException]
-_ClickException: type[BaseException]
-_UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
+# Typer carried click inside from 0.20 on; the grandparent of its own BadParameter is the right class either way.
+_ClickException: type[BaseException] = typer.BadParameter.__mro__[2]
 
 
 class _PipeClosedError(Exception):
@@ -158,9 +156,8 @@ def _report_usage(e: Any) -> int:
     if type(e).__name__ == "NoArgsIsHelpError":
         console.say(e.format_message())
         return USAGE
-    path = (
-        e.ctx.command_path if isinstance(e, _UsageError) and getattr(e, "ctx", None) is not None else "codewm"
-    )
+    context = getattr(e, "ctx", None)
+    path = "codewm" if context is None else context.command_path
     console.error(e.format_message(), f"run '{path} --help'")
     return USAGE
 

@@ -153,7 +153,7 @@ def run_codewm(
     input: bytes | None = None,
     timeout: float = 120,
 ) -> Ran:
-    """Run the console script with exactly `env` (default: a hermetic one beside `cwd`); `timeout` in seconds."""
+    """Run the console script with exactly `env` (default: hermetic, beside `cwd`); `timeout` in seconds."""
     exact = dict(env) if env is not None else hermetic_env(cwd.parent / f"{cwd.name}-home")
     done = subprocess.run(
         [str(codewm_script()), *args],
