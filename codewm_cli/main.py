@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CLEAN, FINDINGS, USAGE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
-# Typer carried click inside from 0.20 on; the grandparent of its own BadParameter is the right class either way.
+# Newer typers carry click inside, older ones import it; the grandparent of BadParameter is right either way.
 _ClickException: type[BaseException] = typer.BadParameter.__mro__[2]
 
 
