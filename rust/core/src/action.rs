@@ -41,7 +41,9 @@ impl Version {
         match name {
             "v7" => Ok(Version::V7),
             "v15" => Ok(Version::V15),
-            other => Err(Error::InvalidInput(format!("unknown action {other:?}; there are v7 and v15"))),
+            other => Err(Error::InvalidInput(format!(
+                "unknown action {other:?}; there are v7 and v15"
+            ))),
         }
     }
 
@@ -93,10 +95,14 @@ fn count(tokens: &[u16]) -> Counts {
             c.statements += 1;
             continue;
         }
-        let Some(name) = v.names().get(usize::from(t)) else { continue };
+        let Some(name) = v.names().get(usize::from(t)) else {
+            continue;
+        };
         match name.as_str() {
             "function_definition" | "lambda" => c.definitions += 1,
-            "import_statement" | "import_from_statement" | "future_import_statement" => c.imports += 1,
+            "import_statement" | "import_from_statement" | "future_import_statement" => {
+                c.imports += 1
+            }
             "if_statement" | "for_statement" | "while_statement" | "try_statement"
             | "with_statement" | "match_statement" => c.control_flow += 1,
             "class_definition" | "decorator" => c.class_decorator += 1,
@@ -113,7 +119,10 @@ fn capped(n: i32, cap: i32) -> f32 {
 
 /// Appends the action vector, every entry in [0, 1].
 pub fn encode(edit: &EditView<'_>, version: Version, out: &mut Vec<f32>) {
-    let (lb, la) = (edit.before.map_or(0, <[u16]>::len), edit.after.map_or(0, <[u16]>::len));
+    let (lb, la) = (
+        edit.before.map_or(0, <[u16]>::len),
+        edit.after.map_or(0, <[u16]>::len),
+    );
     let longest = la.max(lb).max(1) as f32;
     let flag = |b: bool| f32::from(u8::from(b));
     let (exists_before, exists_after) = (edit.before.is_some(), edit.after.is_some());

@@ -26,10 +26,16 @@ pub fn diff_pairs(
     pairs: &[(Option<usize>, Option<usize>)],
     options: Options,
 ) -> Result<Vec<FileDiff>> {
-    let parsed: Vec<Parsed> = sources.par_iter().map(|s| parse(s)).collect::<Result<_>>()?;
+    let parsed: Vec<Parsed> = sources
+        .par_iter()
+        .map(|s| parse(s))
+        .collect::<Result<_>>()?;
     let side = |i: usize| match (sources.get(i), parsed.get(i)) {
         (Some(source), Some(parsed)) => Ok(Side { source, parsed }),
-        _ => Err(Error::InvalidInput(format!("pair names source {i} of {}", sources.len()))),
+        _ => Err(Error::InvalidInput(format!(
+            "pair names source {i} of {}",
+            sources.len()
+        ))),
     };
     pairs
         .par_iter()
@@ -52,7 +58,9 @@ pub fn identifiers(sources: &[&[u8]]) -> Result<Vec<(String, u32)>> {
                 .units
                 .iter()
                 .flat_map(|u| &u.stream.names)
-                .map(|n| String::from_utf8_lossy(&source[n.start as usize..n.end as usize]).into_owned())
+                .map(|n| {
+                    String::from_utf8_lossy(&source[n.start as usize..n.end as usize]).into_owned()
+                })
                 .collect())
         })
         .collect::<Result<_>>()?;

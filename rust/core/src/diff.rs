@@ -10,9 +10,7 @@ use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::action::{self, EditView};
 use crate::error::Result;
-use crate::tokens::{
-    NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream,
-};
+use crate::tokens::{NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream};
 use crate::units::{Kind, Parsed, Unit};
 use crate::vocab::{EMPTY, TRUNC};
 
@@ -107,15 +105,26 @@ pub struct Side<'a> {
 }
 
 /// The edits of the units between two versions; a missing side is a created or deleted file.
-pub fn diff(before: Option<Side<'_>>, after: Option<Side<'_>>, options: Options) -> Result<FileDiff> {
+pub fn diff(
+    before: Option<Side<'_>>,
+    after: Option<Side<'_>>,
+    options: Options,
+) -> Result<FileDiff> {
     let none: &[Unit] = &[];
     let before_units = before.map_or(none, |s| s.parsed.units.as_slice());
     let after_units = after.map_or(none, |s| s.parsed.units.as_slice());
-    let (lines_added, lines_deleted) =
-        line_counts(before.map_or(&[][..], |s| s.source), after.map_or(&[][..], |s| s.source));
+    let (lines_added, lines_deleted) = line_counts(
+        before.map_or(&[][..], |s| s.source),
+        after.map_or(&[][..], |s| s.source),
+    );
     let has_error = [before, after].iter().flatten().any(|s| s.parsed.has_error);
     let module_names: HashSet<&[u8]> = before.map_or_else(HashSet::new, |s| {
-        s.parsed.units.iter().flat_map(|u| &u.stream.names).map(|n| text(s.source, n)).collect()
+        s.parsed
+            .units
+            .iter()
+            .flat_map(|u| &u.stream.names)
+            .map(|n| text(s.source, n))
+            .collect()
     });
     let mut pairs = pair(before_units, after_units);
     // By position in the after source; deleted units by their position before.
@@ -147,14 +156,22 @@ pub fn diff(before: Option<Side<'_>>, after: Option<Side<'_>>, options: Options)
         }
         edits.push(edit);
     }
-    Ok(FileDiff { edits, lines_added, lines_deleted, has_error })
+    Ok(FileDiff {
+        edits,
+        lines_added,
+        lines_deleted,
+        has_error,
+    })
 }
 
 type Pair = (Option<usize>, Option<usize>);
 
 fn pair(before: &[Unit], after: &[Unit]) -> Vec<Pair> {
-    let by_name: HashMap<&str, usize> =
-        before.iter().enumerate().map(|(i, u)| (u.name.as_str(), i)).collect();
+    let by_name: HashMap<&str, usize> = before
+        .iter()
+        .enumerate()
+        .map(|(i, u)| (u.name.as_str(), i))
+        .collect();
     let mut pairs: Vec<Pair> = Vec::new();
     let mut left_before: Vec<bool> = vec![true; before.len()];
     let mut left_after: Vec<usize> = Vec::new();
@@ -171,8 +188,18 @@ fn pair(before: &[Unit], after: &[Unit]) -> Vec<Pair> {
     let moved = match_moved(before, after, &left_before, &left_after);
     let (gone, come): (HashSet<usize>, HashSet<usize>) = moved.iter().copied().unzip();
     pairs.extend(moved.iter().map(|&(j, i)| (Some(j), Some(i))));
-    pairs.extend(left_before.iter().filter(|j| !gone.contains(j)).map(|&j| (Some(j), None)));
-    pairs.extend(left_after.iter().filter(|i| !come.contains(i)).map(|&i| (None, Some(i))));
+    pairs.extend(
+        left_before
+            .iter()
+            .filter(|j| !gone.contains(j))
+            .map(|&j| (Some(j), None)),
+    );
+    pairs.extend(
+        left_after
+            .iter()
+            .filter(|i| !come.contains(i))
+            .map(|&i| (None, Some(i))),
+    );
     pairs
 }
 
@@ -186,7 +213,12 @@ fn scope(kind: Kind) -> u8 {
 }
 
 /// Greedy best-first matching of what names did not match, ties by position.
-fn match_moved(before: &[Unit], after: &[Unit], left: &[usize], right: &[usize]) -> Vec<(usize, usize)> {
+fn match_moved(
+    before: &[Unit],
+    after: &[Unit],
+    left: &[usize],
+    right: &[usize],
+) -> Vec<(usize, usize)> {
     let exact_only = left.len().saturating_mul(right.len()) > MAX_MOVE_CANDIDATES;
     let counts = |u: &Unit| {
         let mut c: HashMap<u16, u32> = HashMap::new();
@@ -202,7 +234,10 @@ fn match_moved(before: &[Unit], after: &[Unit], left: &[usize], right: &[usize])
             by_hash.entry(before[j].source_hash).or_default().push(j);
         }
         for &i in right {
-            for &j in by_hash.get(&after[i].source_hash).map_or(&[][..], Vec::as_slice) {
+            for &j in by_hash
+                .get(&after[i].source_hash)
+                .map_or(&[][..], Vec::as_slice)
+            {
                 candidates.push((1.0, j, i));
             }
         }
@@ -217,7 +252,10 @@ fn match_moved(before: &[Unit], after: &[Unit], left: &[usize], right: &[usize])
                 if scope(before[j].kind) != scope(after[i].kind) || bound < MOVED_SIMILARITY {
                     continue;
                 }
-                let shared: u32 = cj.iter().map(|(t, n)| *n.min(ci.get(t).unwrap_or(&0))).sum();
+                let shared: u32 = cj
+                    .iter()
+                    .map(|(t, n)| *n.min(ci.get(t).unwrap_or(&0)))
+                    .sum();
                 let dice = 2.0 * f64::from(shared) / (nj + ni) as f64;
                 if dice >= MOVED_SIMILARITY {
                     candidates.push((dice, j, i));
@@ -240,7 +278,10 @@ fn match_moved(before: &[Unit], after: &[Unit], left: &[usize], right: &[usize])
 
 fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> UnitEdit {
     let empty = TokenStream::default();
-    let (b, a) = (before.map_or(&empty, |u| &u.stream), after.map_or(&empty, |u| &u.stream));
+    let (b, a) = (
+        before.map_or(&empty, |u| &u.stream),
+        after.map_or(&empty, |u| &u.stream),
+    );
     let changes = TokenChanges::between(&b.tokens, &a.tokens);
     let mut flags = match (before, after) {
         (None, _) => CREATED,
@@ -251,7 +292,11 @@ fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> U
     let longest = b.tokens.len().max(a.tokens.len());
     let start = window_start(changes.first, longest, options.window);
     let state = |exists: bool, tokens: &[u16]| {
-        if exists { windowed(tokens, start, options.window) } else { vec![EMPTY] }
+        if exists {
+            windowed(tokens, start, options.window)
+        } else {
+            vec![EMPTY]
+        }
     };
     if longest > options.window {
         flags |= WINDOWED;
@@ -277,7 +322,11 @@ fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> U
     let first_changed_line = if flags & NOOP != 0 {
         lines.0
     } else {
-        shown_lines.get(changes.first).or(shown_lines.last()).copied().unwrap_or(lines.0)
+        shown_lines
+            .get(changes.first)
+            .or(shown_lines.last())
+            .copied()
+            .unwrap_or(lines.0)
     };
     UnitEdit {
         kind,
@@ -310,12 +359,17 @@ impl TokenChanges {
         let diff = Diff::compute(Algorithm::Histogram, &input);
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         for hunk in diff.hunks() {
-            removed.extend_from_slice(&before[hunk.before.start as usize..hunk.before.end as usize]);
+            removed
+                .extend_from_slice(&before[hunk.before.start as usize..hunk.before.end as usize]);
             added.extend_from_slice(&after[hunk.after.start as usize..hunk.after.end as usize]);
         }
         // The common prefix, not the first hunk: a diff may place a repeated token's hunk later.
         let first = before.iter().zip(after).take_while(|(x, y)| x == y).count();
-        TokenChanges { first, removed, added }
+        TokenChanges {
+            first,
+            removed,
+            added,
+        }
     }
 }
 
@@ -325,7 +379,9 @@ pub fn window_start(first_change: usize, longest: usize, window: usize) -> usize
     if longest <= window {
         return 0;
     }
-    first_change.saturating_sub(window / 4).min(longest - window)
+    first_change
+        .saturating_sub(window / 4)
+        .min(longest - window)
 }
 
 fn windowed(tokens: &[u16], start: usize, window: usize) -> Vec<u16> {
@@ -375,7 +431,9 @@ fn added_names(
     let mut out = Vec::new();
     for n in &unit.stream.names {
         let name = text(source, n);
-        let Some(flags) = uses.remove(name) else { continue };
+        let Some(flags) = uses.remove(name) else {
+            continue;
+        };
         if counts.get(name).is_some_and(|&c| c < 0) {
             let mut flags = flags;
             if before_names.contains(name) {
@@ -384,7 +442,11 @@ fn added_names(
             if module.contains(name) {
                 flags |= NAME_IN_MODULE;
             }
-            out.push(AddedName { name: String::from_utf8_lossy(name).into_owned(), flags, line: n.line });
+            out.push(AddedName {
+                name: String::from_utf8_lossy(name).into_owned(),
+                flags,
+                line: n.line,
+            });
         }
     }
     out
@@ -405,12 +467,21 @@ mod tests {
     use crate::units::parse;
 
     fn edits(before: Option<&str>, after: Option<&str>) -> Vec<UnitEdit> {
-        let options = Options { window: 256, action: action::Version::V15 };
+        let options = Options {
+            window: 256,
+            action: action::Version::V15,
+        };
         let parsed_before = before.map(|s| parse(s.as_bytes()).expect("parses"));
         let parsed_after = after.map(|s| parse(s.as_bytes()).expect("parses"));
         diff(
-            before.zip(parsed_before.as_ref()).map(|(s, parsed)| Side { source: s.as_bytes(), parsed }),
-            after.zip(parsed_after.as_ref()).map(|(s, parsed)| Side { source: s.as_bytes(), parsed }),
+            before.zip(parsed_before.as_ref()).map(|(s, parsed)| Side {
+                source: s.as_bytes(),
+                parsed,
+            }),
+            after.zip(parsed_after.as_ref()).map(|(s, parsed)| Side {
+                source: s.as_bytes(),
+                parsed,
+            }),
             options,
         )
         .expect("diffs")
@@ -427,10 +498,20 @@ mod tests {
     fn created_deleted_modified_and_no_op_are_told_apart() {
         let before = "def f():\n    return 1\n\ndef g():\n    return [1, 2]\n\ndef h(a, b):\n    # why\n    return a\n";
         let after = "def f():\n    return 2\n\ndef new(x):\n    while x.more():\n        x = x.next()\n    raise KeyError(x)\n\ndef h(a, b):\n    # because\n    return a\n";
-        let got: Vec<_> =
-            edits(Some(before), Some(after)).iter().map(|e| (e.before_name.clone(), e.after_name.clone(), e.flags)).collect();
-        let expected = [("f", "f", 0), ("", "new", CREATED), ("h", "h", NOOP), ("g", "", DELETED)];
-        let expected: Vec<_> = expected.iter().map(|&(b, a, f)| (b.to_owned(), a.to_owned(), f)).collect();
+        let got: Vec<_> = edits(Some(before), Some(after))
+            .iter()
+            .map(|e| (e.before_name.clone(), e.after_name.clone(), e.flags))
+            .collect();
+        let expected = [
+            ("f", "f", 0),
+            ("", "new", CREATED),
+            ("h", "h", NOOP),
+            ("g", "", DELETED),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|&(b, a, f)| (b.to_owned(), a.to_owned(), f))
+            .collect();
         assert_eq!(got, expected);
     }
 
@@ -440,7 +521,10 @@ mod tests {
         let after = "def new(a, b):\n    total = a + b\n    return total * 2\n";
         let got = edits(Some(before), Some(after));
         assert_eq!(got.len(), 1);
-        assert_eq!((got[0].before_name.as_str(), got[0].after_name.as_str()), ("old", "new"));
+        assert_eq!(
+            (got[0].before_name.as_str(), got[0].after_name.as_str()),
+            ("old", "new")
+        );
         assert_eq!(got[0].flags, MOVED);
     }
 
@@ -449,11 +533,19 @@ mod tests {
         let before = "import os\ndef f(a):\n    return a\n";
         let after = "import os\ndef f(a):\n    exec(os.path)\n    return a\n";
         let got = edits(Some(before), Some(after));
-        let names: Vec<_> = got[0].names.iter().map(|n| (n.name.as_str(), n.flags, n.line)).collect();
+        let names: Vec<_> = got[0]
+            .names
+            .iter()
+            .map(|n| (n.name.as_str(), n.flags, n.line))
+            .collect();
         use crate::tokens::{NAME_ATTRIBUTE, NAME_CALL};
         assert_eq!(
             names,
-            [("exec", NAME_CALL, 3), ("os", NAME_IN_MODULE, 3), ("path", NAME_ATTRIBUTE, 3)]
+            [
+                ("exec", NAME_CALL, 3),
+                ("os", NAME_IN_MODULE, 3),
+                ("path", NAME_ATTRIBUTE, 3)
+            ]
         );
     }
 

@@ -27,7 +27,10 @@ impl fmt::Display for Error {
             Error::InvalidInput(what) => write!(f, "invalid input: {what}"),
             Error::ModelFormat(what) => write!(f, "not a usable model file: {what}"),
             Error::TokenizerMismatch { found, expected } => {
-                write!(f, "model was made with tokeniser {found}, this build has {expected}")
+                write!(
+                    f,
+                    "model was made with tokeniser {found}, this build has {expected}"
+                )
             }
         }
     }

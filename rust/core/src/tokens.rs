@@ -5,7 +5,7 @@
 
 use tree_sitter::{Node, TreeCursor};
 
-use crate::vocab::{self, Rule, vocabulary};
+use crate::vocab::{self, Operators, Rule, vocabulary};
 
 /// How a name is used; a set of bits.
 pub type NameFlags = u8;
@@ -51,7 +51,7 @@ pub struct TokenStream {
 /// What the walk remembers of each ancestor.
 struct Frame {
     rule: Rule,
-    shows_operators: bool,
+    operators: Operators,
     kind: &'static str,
     /// The field of its parent that it fills.
     field: Option<&'static str>,
@@ -61,7 +61,10 @@ struct Frame {
 
 /// Whether a node opens a unit of its own.
 pub fn is_definition(kind: &str) -> bool {
-    matches!(kind, "function_definition" | "class_definition" | "decorated_definition")
+    matches!(
+        kind,
+        "function_definition" | "class_definition" | "decorated_definition"
+    )
 }
 
 impl TokenStream {
@@ -97,7 +100,11 @@ impl TokenStream {
     }
 
     fn leave(&mut self, stack: &mut Vec<Frame>, cursor: &TreeCursor<'_>) {
-        if let Some(Frame { rule: Rule::Bracket(_), .. }) = stack.pop() {
+        if let Some(Frame {
+            rule: Rule::Bracket(_),
+            ..
+        }) = stack.pop()
+        {
             self.push(vocab::END, line_of(cursor.node().end_position().row));
         }
     }
@@ -113,9 +120,9 @@ impl TokenStream {
     ) -> bool {
         let node = cursor.node();
         let line = line_of(node.start_position().row);
-        let (depth, in_import, parent_shows) = match stack.last() {
-            Some(f) => (f.depth, f.in_import, f.shows_operators),
-            None => (0, false, false),
+        let (depth, in_import, parent_operators) = match stack.last() {
+            Some(f) => (f.depth, f.in_import, f.operators),
+            None => (0, false, Operators::Hidden),
         };
         if node.is_missing() {
             self.push(vocab::ERROR, line);
@@ -123,7 +130,7 @@ impl TokenStream {
         }
         let mut frame = Frame {
             rule: Rule::Transparent,
-            shows_operators: false,
+            operators: Operators::Hidden,
             kind: node.kind(),
             field: cursor.field_name(),
             depth,
@@ -135,18 +142,24 @@ impl TokenStream {
             return true;
         }
         // The definition directly under a decorated root is the root's own.
-        let is_own = stack.is_empty() || (stack.len() == 1 && root.kind() == "decorated_definition");
+        let is_own =
+            stack.is_empty() || (stack.len() == 1 && root.kind() == "decorated_definition");
         if !nested && !is_own && is_definition(frame.kind) {
             self.left_out.push((node.start_byte(), node.end_byte()));
             return false;
         }
         let v = vocabulary();
         frame.rule = v.rule(node.kind_id());
-        frame.shows_operators = v.shows_operators(node.kind_id());
+        frame.operators = v.operators(node.kind_id());
         match frame.rule {
             Rule::Skip => return false,
             Rule::Operator(id) => {
-                if parent_shows {
+                let shown = match parent_operators {
+                    Operators::Hidden => false,
+                    Operators::Async => frame.kind == "async",
+                    Operators::Shown => true,
+                };
+                if shown {
                     self.push(id, line);
                 }
                 return false;
@@ -214,7 +227,9 @@ fn depth_marker(depth: u16) -> u16 {
 
 /// The first statement of a module, class or function, if it is one plain string.
 fn is_docstring(node: Node<'_>, stack: &[Frame]) -> bool {
-    let Some(only) = node.named_child(0) else { return false };
+    let Some(only) = node.named_child(0) else {
+        return false;
+    };
     if node.named_child_count() != 1 || !matches!(only.kind(), "string" | "concatenated_string") {
         return false;
     }
@@ -279,11 +294,20 @@ fn name_flags(cursor: &TreeCursor<'_>, stack: &[Frame]) -> NameFlags {
         flags |= NAME_CALL;
     }
     let bound = match parent.kind {
-        "parameters" | "lambda_parameters" | "typed_parameter" | "list_splat_pattern"
-        | "dictionary_splat_pattern" | "pattern_list" | "tuple_pattern" | "list_pattern"
+        "parameters"
+        | "lambda_parameters"
+        | "typed_parameter"
+        | "list_splat_pattern"
+        | "dictionary_splat_pattern"
+        | "pattern_list"
+        | "tuple_pattern"
+        | "list_pattern"
         | "as_pattern_target" => true,
-        "default_parameter" | "typed_default_parameter" | "function_definition"
-        | "class_definition" | "named_expression" => field == Some("name"),
+        "default_parameter"
+        | "typed_default_parameter"
+        | "function_definition"
+        | "class_definition"
+        | "named_expression" => field == Some("name"),
         "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => {
             field == Some("left")
         }

@@ -66,11 +66,18 @@ pub struct Parsed {
 pub fn parse(source: &[u8]) -> Result<Parsed> {
     let tree = parse_tree(source)?;
     let root = tree.root_node();
-    let mut found = Finder { source, units: Vec::new(), seen: HashMap::new() };
+    let mut found = Finder {
+        source,
+        units: Vec::new(),
+        seen: HashMap::new(),
+    };
     found.module(root);
     let mut units = found.units;
     units.sort_by_key(|u| (u.start_byte, u.end_byte));
-    Ok(Parsed { units, has_error: root.has_error() })
+    Ok(Parsed {
+        units,
+        has_error: root.has_error(),
+    })
 }
 
 /// The tokens of a whole source as one sequence, definitions included.
@@ -134,10 +141,18 @@ impl<'s> Finder<'s> {
                 self.flush(&mut run, &run_name);
                 let name = definition_name(child, self.source);
                 run_name = format!("<module after {name}>");
-                self.definitions(Place { node: child, prefix: String::new(), in_class: false });
+                self.definitions(Place {
+                    node: child,
+                    prefix: String::new(),
+                    in_class: false,
+                });
             } else {
                 run.push(child);
-                self.definitions(Place { node: child, prefix: String::new(), in_class: false });
+                self.definitions(Place {
+                    node: child,
+                    prefix: String::new(),
+                    in_class: false,
+                });
             }
         }
         self.flush(&mut run, &run_name);
@@ -146,17 +161,32 @@ impl<'s> Finder<'s> {
     /// Every definition at or below a place, outside function bodies; an explicit stack, source order restored later.
     fn definitions(&mut self, start: Place<'_>) {
         let mut stack = vec![start];
-        while let Some(Place { node, prefix, in_class }) = stack.pop() {
+        while let Some(Place {
+            node,
+            prefix,
+            in_class,
+        }) = stack.pop()
+        {
             if is_definition(node.kind()) {
-                let Some(inner) = undecorated(node) else { continue };
+                let Some(inner) = undecorated(node) else {
+                    continue;
+                };
                 let name = format!("{prefix}{}", definition_name(node, self.source));
                 if inner.kind() == "class_definition" {
                     self.add(&[node], &name, Kind::Class);
                     if let Some(body) = inner.child_by_field_name("body") {
-                        stack.push(Place { node: body, prefix: format!("{name}."), in_class: true });
+                        stack.push(Place {
+                            node: body,
+                            prefix: format!("{name}."),
+                            in_class: true,
+                        });
                     }
                 } else {
-                    let kind = if in_class { Kind::Method } else { Kind::Function };
+                    let kind = if in_class {
+                        Kind::Method
+                    } else {
+                        Kind::Function
+                    };
                     self.add(&[node], &name, kind);
                 }
             } else if may_hold_definitions(node) {
@@ -164,7 +194,11 @@ impl<'s> Finder<'s> {
                 let children: Vec<Node<'_>> = node.named_children(&mut cursor).collect();
                 // Reversed, so that the stack yields source order and `#2` goes to the later one.
                 for child in children.into_iter().rev() {
-                    stack.push(Place { node: child, prefix: prefix.clone(), in_class });
+                    stack.push(Place {
+                        node: child,
+                        prefix: prefix.clone(),
+                        in_class,
+                    });
                 }
             }
         }
@@ -178,21 +212,32 @@ impl<'s> Finder<'s> {
     }
 
     fn add(&mut self, nodes: &[Node<'_>], name: &str, kind: Kind) {
-        let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { return };
+        let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else {
+            return;
+        };
         let mut stream = TokenStream::default();
         let nested = matches!(kind, Kind::Function | Kind::Method);
         let mut hash_input = Vec::new();
         for &node in nodes {
             let before = stream.left_out.len();
             stream.walk(node, self.source, nested);
-            push_own_source(self.source, node, &stream.left_out[before..], &mut hash_input);
+            push_own_source(
+                self.source,
+                node,
+                &stream.left_out[before..],
+                &mut hash_input,
+            );
         }
         if stream.tokens.is_empty() {
             return;
         }
         let count = self.seen.entry(name.to_owned()).or_insert(0);
         *count += 1;
-        let name = if *count == 1 { name.to_owned() } else { format!("{name}#{count}") };
+        let name = if *count == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}#{count}")
+        };
         self.units.push(Unit {
             name,
             kind,
@@ -213,7 +258,10 @@ fn line(row: usize) -> u32 {
 /// The node's source without left-out definitions and blank lines: what "this unit's own text" means.
 fn push_own_source(source: &[u8], node: Node<'_>, left_out: &[(usize, usize)], out: &mut Vec<u8>) {
     let mut at = node.start_byte();
-    let ends = left_out.iter().copied().chain(std::iter::once((node.end_byte(), node.end_byte())));
+    let ends = left_out
+        .iter()
+        .copied()
+        .chain(std::iter::once((node.end_byte(), node.end_byte())));
     for (start, end) in ends {
         for l in source[at..start.max(at)].split(|&b| b == b'\n') {
             let l = l.trim_ascii_end();
@@ -227,7 +275,11 @@ fn push_own_source(source: &[u8], node: Node<'_>, left_out: &[(usize, usize)], o
 }
 
 fn undecorated(node: Node<'_>) -> Option<Node<'_>> {
-    if node.kind() == "decorated_definition" { node.child_by_field_name("definition") } else { Some(node) }
+    if node.kind() == "decorated_definition" {
+        node.child_by_field_name("definition")
+    } else {
+        Some(node)
+    }
 }
 
 fn definition_name(node: Node<'_>, source: &[u8]) -> String {
@@ -287,7 +339,8 @@ mod tests {
 
     #[test]
     fn a_method_does_not_belong_to_its_class_unit() {
-        let with = parse(b"class C:\n    x = 1\n    def m(self):\n        return 1\n").expect("parses");
+        let with =
+            parse(b"class C:\n    x = 1\n    def m(self):\n        return 1\n").expect("parses");
         let without = parse(b"class C:\n    x = 1\n").expect("parses");
         assert_eq!(with.units[0].stream.tokens, without.units[0].stream.tokens);
         assert_eq!(with.units[0].source_hash, without.units[0].source_hash);

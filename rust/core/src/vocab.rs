@@ -11,7 +11,7 @@
 //! | `bracket` | its kind, its children, then `<end>` |
 //! | `transparent` | only its children |
 //! | `skip` | nothing |
-//! | `op` | its token, where the parent's class carries `+ops` |
+//! | `op` | its token, where the parent's class carries `+ops` (or `+async`, for `async` alone) |
 //! | `hashed-*` | one bucket of FNV-1a over its text |
 //!
 //! The tokeniser id is the hash of the table and of the algorithm's version, so a change of either is seen.
@@ -68,6 +68,17 @@ pub enum Rule {
     Number,
 }
 
+/// Which of its operator children a syntax kind shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operators {
+    /// None.
+    Hidden,
+    /// The keyword `async`.
+    Async,
+    /// All.
+    Shown,
+}
+
 /// A contiguous range of token ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdRange {
@@ -95,7 +106,7 @@ impl IdRange {
 pub struct Vocabulary {
     names: Vec<String>,
     rules: Vec<Rule>,
-    shows_operators: Vec<bool>,
+    operators: Vec<Operators>,
     by_name: HashMap<String, u16>,
     /// Statement-depth markers.
     pub depth: IdRange,
@@ -124,7 +135,9 @@ pub fn language() -> Language {
 
 /// FNV-1a, 32 bits, no salt: the same bucket on every machine and in every process.
 pub fn fnv1a_32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |h, &b| {
+        (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// FNV-1a, 64 bits.
@@ -139,8 +152,8 @@ impl Vocabulary {
         let language = language();
         let symbols = language.node_kind_count();
         let mut names = Vec::new();
-        let mut named: HashMap<&str, (Rule, bool)> = HashMap::new();
-        let mut operators: HashMap<&str, Rule> = HashMap::new();
+        let mut named: HashMap<&str, (Rule, Operators)> = HashMap::new();
+        let mut operator_rules: HashMap<&str, Rule> = HashMap::new();
         let mut ranges: HashMap<&str, IdRange> = HashMap::new();
         for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
             let mut fields = line.splitn(3, '\t');
@@ -149,9 +162,11 @@ impl Vocabulary {
                 panic!("vocabulary table: malformed line {line:?}");
             };
             let id = id.parse::<u16>().unwrap_or(UNKNOWN);
-            let (class, ops) = match class.strip_suffix("+ops") {
-                Some(base) => (base, true),
-                None => (class, false),
+            let (class, shown) = match class.split_once('+') {
+                None => (class, Operators::Hidden),
+                Some((base, "ops")) => (base, Operators::Shown),
+                Some((base, "async")) => (base, Operators::Async),
+                Some((_, other)) => panic!("vocabulary table: unknown suffix {other:?}"),
             };
             let rule = match class {
                 "stmt" => Some(Rule::Statement(id)),
@@ -168,38 +183,58 @@ impl Vocabulary {
             };
             match rule {
                 Some(rule @ Rule::Operator(_)) => {
-                    operators.insert(name, rule);
+                    operator_rules.insert(name, rule);
                 }
                 Some(rule) => {
-                    named.insert(name, (rule, ops));
+                    named.insert(name, (rule, shown));
                 }
                 None => {}
             }
             if line.starts_with('-') {
                 continue;
             }
-            assert_eq!(usize::from(id), names.len(), "vocabulary table: ids must count up");
+            assert_eq!(
+                usize::from(id),
+                names.len(),
+                "vocabulary table: ids must count up"
+            );
             names.push(name.to_owned());
-            ranges.entry(class).or_insert(IdRange { first: id, last: id }).last = id;
+            ranges
+                .entry(class)
+                .or_insert(IdRange {
+                    first: id,
+                    last: id,
+                })
+                .last = id;
         }
         let mut rules = Vec::with_capacity(symbols);
-        let mut shows_operators = Vec::with_capacity(symbols);
+        let mut operators = Vec::with_capacity(symbols);
         for symbol in 0..symbols {
             // The grammar has at most 65,535 symbols by its own type.
             let symbol = symbol as u16;
             let kind = language.node_kind_for_id(symbol).unwrap_or("");
             if language.node_kind_is_named(symbol) {
-                let (rule, ops) = named.get(kind).copied().unwrap_or((Rule::Kind(UNKNOWN), false));
+                let (rule, shown) = named
+                    .get(kind)
+                    .copied()
+                    .unwrap_or((Rule::Kind(UNKNOWN), Operators::Hidden));
                 rules.push(rule);
-                shows_operators.push(ops);
+                operators.push(shown);
             } else {
-                rules.push(operators.get(kind).copied().unwrap_or(Rule::Skip));
-                shows_operators.push(false);
+                rules.push(operator_rules.get(kind).copied().unwrap_or(Rule::Skip));
+                operators.push(Operators::Hidden);
             }
         }
-        let by_name = names.iter().enumerate().map(|(i, n)| (n.clone(), i as u16)).collect();
+        let by_name = names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (n.clone(), i as u16))
+            .collect();
         Vocabulary {
-            id: format!("python-v{ALGORITHM_VERSION}-{:016x}", fnv1a_64(TABLE.as_bytes())),
+            id: format!(
+                "python-v{ALGORITHM_VERSION}-{:016x}",
+                fnv1a_64(TABLE.as_bytes())
+            ),
             depth: ranges["depth"],
             identifier: ranges["identifier"],
             string: ranges["string"],
@@ -207,7 +242,7 @@ impl Vocabulary {
             operator: ranges["op"],
             names,
             rules,
-            shows_operators,
+            operators,
             by_name,
         }
     }
@@ -229,12 +264,18 @@ impl Vocabulary {
 
     /// What a node with this grammar symbol emits.
     pub fn rule(&self, symbol: u16) -> Rule {
-        self.rules.get(usize::from(symbol)).copied().unwrap_or(Rule::Kind(UNKNOWN))
+        self.rules
+            .get(usize::from(symbol))
+            .copied()
+            .unwrap_or(Rule::Kind(UNKNOWN))
     }
 
-    /// Whether operator children of this symbol are emitted.
-    pub fn shows_operators(&self, symbol: u16) -> bool {
-        self.shows_operators.get(usize::from(symbol)).copied().unwrap_or(false)
+    /// Which operator children of this symbol are emitted.
+    pub fn operators(&self, symbol: u16) -> Operators {
+        self.operators
+            .get(usize::from(symbol))
+            .copied()
+            .unwrap_or(Operators::Hidden)
     }
 }
 
@@ -248,7 +289,8 @@ mod tests {
         let v = vocabulary();
         // `ERROR` is handled before the table; supertypes never appear in a tree.
         for symbol in 0..language.node_kind_count() as u16 {
-            let visible = language.node_kind_is_named(symbol) && language.node_kind_is_visible(symbol);
+            let visible =
+                language.node_kind_is_named(symbol) && language.node_kind_is_visible(symbol);
             if visible && !language.node_kind_is_supertype(symbol) {
                 let kind = language.node_kind_for_id(symbol).unwrap_or("");
                 assert_ne!(v.rule(symbol), Rule::Kind(UNKNOWN), "no rule for {kind}");

@@ -5,9 +5,24 @@ use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-create_exception!(codewm_core, CoreError, PyException, "Any failure of the core.");
-create_exception!(codewm_core, InvalidInput, CoreError, "An argument is outside what is accepted.");
-create_exception!(codewm_core, ModelFormatError, CoreError, "A model file is damaged or not ours.");
+create_exception!(
+    codewm_core,
+    CoreError,
+    PyException,
+    "Any failure of the core."
+);
+create_exception!(
+    codewm_core,
+    InvalidInput,
+    CoreError,
+    "An argument is outside what is accepted."
+);
+create_exception!(
+    codewm_core,
+    ModelFormatError,
+    CoreError,
+    "A model file is damaged or not ours."
+);
 create_exception!(
     codewm_core,
     TokenizerMismatch,

@@ -19,7 +19,7 @@ fn rows<'py, T: numpy::Element>(
     flat: Vec<T>,
     columns: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let n = if columns == 0 { 0 } else { flat.len() / columns };
+    let n = flat.len().checked_div(columns).unwrap_or(0);
     Ok(flat.into_pyarray(py).reshape([n, columns])?.into_any())
 }
 
@@ -32,7 +32,10 @@ struct Ragged {
 
 impl Ragged {
     fn new() -> Self {
-        Ragged { flat: Vec::new(), offsets: vec![0] }
+        Ragged {
+            flat: Vec::new(),
+            offsets: vec![0],
+        }
     }
 
     fn push(&mut self, tokens: &[u16]) {
@@ -46,11 +49,11 @@ fn vocabulary_names() -> Vec<String> {
     vocabulary().names().to_vec()
 }
 
+/// Flat tokens and the offsets of each source in them.
+type Tokens<'py> = (Bound<'py, PyArray1<u16>>, Bound<'py, PyArray1<i64>>);
+
 #[pyfunction]
-fn tokenize<'py>(
-    py: Python<'py>,
-    sources: Vec<PyBackedBytes>,
-) -> PyResult<(Bound<'py, PyArray1<u16>>, Bound<'py, PyArray1<i64>>)> {
+fn tokenize<'py>(py: Python<'py>, sources: Vec<PyBackedBytes>) -> PyResult<Tokens<'py>> {
     let out = py
         .detach(|| {
             let sources: Vec<&[u8]> = sources.iter().map(|s| &s[..]).collect();
@@ -75,13 +78,23 @@ fn identifiers<'py>(
             batch::identifiers(&sources)
         })
         .map_err(to_py)?;
-    let (names, counts): (Vec<String>, Vec<i32>) =
-        found.into_iter().map(|(n, c)| (n, i32::try_from(c).unwrap_or(i32::MAX))).unzip();
+    let (names, counts): (Vec<String>, Vec<i32>) = found
+        .into_iter()
+        .map(|(n, c)| (n, i32::try_from(c).unwrap_or(i32::MAX)))
+        .unzip();
     Ok((names, counts.into_pyarray(py)))
 }
 
 /// Name, kind, start and end line, start and end byte, tokens.
-type UnitRow<'py> = (String, &'static str, u32, u32, usize, usize, Bound<'py, PyArray1<u16>>);
+type UnitRow<'py> = (
+    String,
+    &'static str,
+    u32,
+    u32,
+    usize,
+    usize,
+    Bound<'py, PyArray1<u16>>,
+);
 
 #[pyfunction]
 fn unit_rows<'py>(py: Python<'py>, source: PyBackedBytes) -> PyResult<Vec<UnitRow<'py>>> {
@@ -92,7 +105,15 @@ fn unit_rows<'py>(py: Python<'py>, source: PyBackedBytes) -> PyResult<Vec<UnitRo
         .map(|u| {
             let kind = KIND_NAMES[u.kind as usize];
             let tokens = u.stream.tokens.into_pyarray(py);
-            (u.name, kind, u.start_line, u.end_line, u.start_byte, u.end_byte, tokens)
+            (
+                u.name,
+                kind,
+                u.start_line,
+                u.end_line,
+                u.start_byte,
+                u.end_byte,
+                tokens,
+            )
         })
         .collect())
 }
@@ -112,7 +133,10 @@ fn diff_units<'py>(
         ))));
     }
     let version = action::Version::parse(action).map_err(to_py)?;
-    let options = Options { window, action: version };
+    let options = Options {
+        window,
+        action: version,
+    };
     let columns = py
         .detach(|| {
             // The same Python object on several sides is one source, parsed once.
@@ -122,10 +146,14 @@ fn diff_units<'py>(
             for (before, after) in &pairs {
                 let [b, a] = [before, after].map(|side| {
                     let bytes: &[u8] = side.as_ref()?;
-                    Some(*index.entry((bytes.as_ptr(), bytes.len())).or_insert_with(|| {
-                        sources.push(bytes);
-                        sources.len() - 1
-                    }))
+                    Some(
+                        *index
+                            .entry((bytes.as_ptr(), bytes.len()))
+                            .or_insert_with(|| {
+                                sources.push(bytes);
+                                sources.len() - 1
+                            }),
+                    )
                 });
                 indexed.push((b, a));
             }
@@ -172,7 +200,8 @@ impl Columns {
         // Counts and lines of one source stay far below 2^31: sources are capped at 64 MiB.
         let int = |n: u32| n as i32;
         for (i, file) in diffs.into_iter().enumerate() {
-            c.pair_lines.extend([int(file.lines_added), int(file.lines_deleted)]);
+            c.pair_lines
+                .extend([int(file.lines_added), int(file.lines_deleted)]);
             c.pair_errors.push(file.has_error);
             for e in file.edits {
                 c.pair.push(i as i32);
@@ -218,7 +247,10 @@ impl Columns {
         d.set_item("tokens_added", self.tokens_added.into_pyarray(py))?;
         d.set_item("tokens_removed", self.tokens_removed.into_pyarray(py))?;
         d.set_item("lines", rows(py, self.lines, 2)?)?;
-        d.set_item("first_changed_line", self.first_changed_line.into_pyarray(py))?;
+        d.set_item(
+            "first_changed_line",
+            self.first_changed_line.into_pyarray(py),
+        )?;
         d.set_item("name_offsets", self.name_offsets.into_pyarray(py))?;
         d.set_item("name_ids", self.name_ids.into_pyarray(py))?;
         d.set_item("name_flags", self.name_flags.into_pyarray(py))?;
