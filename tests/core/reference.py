@@ -1,7 +1,7 @@
 """Python source in, tokens and units out: the readable reference that the Rust core is checked against.
 
-Written apart from the core, recursively and on the tree-sitter Python package; the two share only the vocabulary
-table and the grammar.
+Written apart from the core, recursively and on the tree-sitter Python package; the two share only the
+vocabulary table and the grammar.
 """
 
 from __future__ import annotations
@@ -17,10 +17,24 @@ TABLE = Path(__file__).parents[2] / "rust" / "core" / "vocab" / "python-v1.tsv"
 # Real files hold binary operators nested hundreds deep; each level takes two of our frames.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 DEFINITIONS = ("function_definition", "class_definition", "decorated_definition")
-CONTAINERS = (
-    "block if_statement elif_clause else_clause try_statement except_clause finally_clause with_statement "
-    "for_statement while_statement match_statement case_clause ERROR"
-).split()
+# Nodes whose children may be definitions.
+CONTAINERS = frozenset(
+    [
+        "block",
+        "if_statement",
+        "elif_clause",
+        "else_clause",
+        "try_statement",
+        "except_clause",
+        "finally_clause",
+        "with_statement",
+        "for_statement",
+        "while_statement",
+        "match_statement",
+        "case_clause",
+        "ERROR",
+    ]
+)
 
 
 def _fnv1a(data: bytes) -> int:

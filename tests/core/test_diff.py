@@ -1,15 +1,18 @@
-"""Claims: unit edits are found, paired and described as a reader of the diff would say; the answer does not depend on
-the number of threads or on how pairs are batched; bad arguments raise the core's one exception family."""
+"""Claims: unit edits are found, paired and described as a reader of the diff would say; the answer does not
+depend on the number of threads or on how pairs are batched; bad arguments raise the one exception family.
+"""
 
 from __future__ import annotations
 
 import sysconfig
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
-import codewm_core as core
 import numpy as np
 import pytest
+
+import codewm_core as core
 
 BEFORE = b'''"""Doc."""
 import os
@@ -104,7 +107,7 @@ def test_actions_have_names_and_v7_is_the_head_of_v15() -> None:
 def test_threads_and_batching_do_not_change_the_answer() -> None:
     library = Path(sysconfig.get_paths()["stdlib"])
     sources = [p.read_bytes() for p in sorted(library.glob("*.py"))[:40]]
-    pairs = list(zip(sources, sources[1:], strict=False))
+    pairs = list(pairwise(sources))
     one = core.diff_units(pairs, threads=1)
     many = core.diff_units(pairs, threads=4)
     for field in fields(one):

@@ -1,5 +1,5 @@
-"""Claims: the Rust tokeniser and unit finder equal the Python reference on at least 1,000 real files, broken ones
-included; no byte string makes the core panic; the vocabulary is small, explicit and stable."""
+"""Claims: the Rust tokeniser and unit finder equal the Python reference on at least 1,000 real files, broken
+ones included; no byte string makes the core panic; the vocabulary is small, explicit and stable."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import random
 import sysconfig
 from pathlib import Path
 
-import codewm_core
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import codewm_core
 from tests.core.reference import Reference
 
 FILES = 1_000
@@ -64,9 +64,34 @@ def test_equals_the_reference_on_broken_files() -> None:
 
 
 FRAGMENTS = st.sampled_from(
-    [b"def f(", b"class C:", b"\n", b"    ", b"\t", b")", b"'", b'"""', b"\\", b"@", b"if x:", b"f'{", b"}", b"\x00", b"\xff",
-     b"\xef\xbb\xbf", b"\r", b"\x0c", b"print x", b"exec 'a' in b", b"lambda:", b"match x:\n case", b"async ", b"else:", b"#"]
-)  # fmt: skip
+    [
+        b"def f(",
+        b"class C:",
+        b"\n",
+        b"    ",
+        b"\t",
+        b")",
+        b"'",
+        b'"""',
+        b"\\",
+        b"@",
+        b"if x:",
+        b"f'{",
+        b"}",
+        b"\x00",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b"\x0c",
+        b"print x",
+        b"exec 'a' in b",
+        b"lambda:",
+        b"match x:\n case",
+        b"async ",
+        b"else:",
+        b"#",
+    ]
+)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
