@@ -34,12 +34,11 @@ State = Literal["absent", "ours", "ours, edited", "foreign"]
 class HooksFolder:
     """Where Git looks for hooks, and why there.
 
-    `scope` is the scope of `core.hooksPath` (`local`, `global`, ...), empty when it is not set. `inside` says
-    whether the folder belongs to this repository alone.
+    `redirected` says that `core.hooksPath` is set, `inside` that the folder belongs to this repository alone.
     """
 
     path: Path
-    scope: str
+    redirected: bool
     inside: bool
 
 
@@ -64,17 +63,20 @@ class Change:
 
 
 def locate(repo: Repository) -> HooksFolder:
-    """Ask Git where the hooks of `repo` live (linked worktrees share the folder of the main one)."""
+    """Find where Git looks for the hooks of `repo` (linked work trees share the folder of the main one)."""
     work_tree = repo.work_tree
     if work_tree is None:
         raise UserError(
             "a bare repository has no staged changes to check", "install the hook in a clone of it"
         )
-    said = os.fsdecode(repo.run("rev-parse", "--git-path", "hooks")).rstrip("\n")
-    # Git answers relative to the folder it ran in, which is the top of the work tree.
-    path = Path(os.path.normpath(work_tree / said))
-    scope = _hooks_path_scope(repo)
-    return HooksFolder(path, scope, scope == "" or _within(path, work_tree) or _within(path, repo.common_dir))
+    redirected = repo.config("core").get("core.hookspath", "")
+    if not redirected:
+        return HooksFolder(repo.common_dir / "hooks", redirected=False, inside=True)
+    # Git reads `~` here, and a relative path from the folder that hooks run in: the top of the work tree.
+    path = Path(os.path.normpath(work_tree / Path(redirected).expanduser()))
+    return HooksFolder(
+        path, redirected=True, inside=_within(path, work_tree) or _within(path, repo.common_dir)
+    )
 
 
 def status(repo: Repository) -> Status:
@@ -96,7 +98,7 @@ def install(repo: Repository, *, force: bool = False, script: Path | None = None
     folder = locate(repo)
     if not folder.inside and not force:
         raise UserError(
-            f"core.hooksPath ({folder.scope} configuration) points outside this repository: {folder.path}",
+            f"core.hooksPath points outside this repository, to {folder.path}",
             "use 'codewm hook install --force' to install there, for every repository that uses that folder",
         )
     hook, legacy = folder.path / HOOK, folder.path / LEGACY
@@ -210,14 +212,6 @@ def _written(folder: Path, content: bytes) -> Path:
     path = Path(name)
     path.chmod(MODE)
     return path
-
-
-def _hooks_path_scope(repo: Repository) -> str:
-    try:
-        said = repo.run("config", "--null", "--show-scope", "--get", "core.hooksPath")
-    except UserError:
-        return ""  # Git exits 1 when the key is not set.
-    return said.split(b"\0")[0].decode("ascii", "replace")
 
 
 def _within(path: Path, folder: Path) -> bool:

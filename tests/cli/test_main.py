@@ -2,7 +2,7 @@
 
 1. `--help` lists every verb with its one line and imports no verb, and neither torch, h5py, numpy nor rich.
 2. Every verb's module exists, has `run` or `app`, and its `--help` works.
-3. Usage errors are one `error:` and one `hint:` line and status 2; a misspelt verb gets the nearest as a hint.
+3. Usage errors are one `error:` and one `hint:` line and status 2; a misspelt verb gets the nearest one.
 4. A UserError or an error of the core exits 2; anything else exits 3 with the path of a log that holds the
    traceback, and no traceback is shown; Ctrl-C exits 130; a closed pipe is quiet.
 5. Nothing that is printed lets a control character, a bidi override or rich markup from a repository act.
