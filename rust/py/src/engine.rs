@@ -1,8 +1,199 @@
-//! The engine's Python class.
+//! `codewm_core.Engine`: numpy arrays to the core's engine and back, with the GIL released while it computes.
 
+use std::path::PathBuf;
+
+use codewm_core::{Error, vocab};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::to_py;
+
+/// A loaded model; see `_core.pyi`.
+#[pyclass(frozen, module = "codewm_core")]
+struct Engine {
+    inner: codewm_core::engine::Engine,
+}
+
+#[pymethods]
+impl Engine {
+    /// Reads and checks a model file.
+    #[staticmethod]
+    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let bytes = py.detach(|| std::fs::read(path))?;
+        Self::load(py, &bytes)
+    }
+
+    /// Checks a model file that was already read.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        Self::load(py, data)
+    }
+
+    /// The shape of the networks.
+    #[getter]
+    fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let c = &self.inner.config;
+        let dict = PyDict::new(py);
+        for (name, value) in [
+            ("vocab_size", c.vocab_size),
+            ("window", c.window),
+            ("dim", c.dim),
+            ("heads", c.heads),
+            ("mlp", c.mlp),
+            ("target_loops", c.target_loops),
+            ("online_loops", c.online_loops),
+            ("predictor_blocks", c.predictor_blocks),
+            ("predictor_loops", c.predictor_loops),
+            ("action_dim", c.action_dim),
+        ] {
+            dict.set_item(name, value)?;
+        }
+        dict.set_item("action", &c.action)?;
+        Ok(dict)
+    }
+
+    /// All of the file's metadata.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (key, value) in &self.inner.metadata {
+            dict.set_item(key, value)?;
+        }
+        Ok(dict)
+    }
+
+    /// t(s), whitened: one row per unit.
+    #[pyo3(signature = (tokens, offsets, *, threads = 0))]
+    fn encode_target<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: PyReadonlyArray1<'py, u16>,
+        offsets: PyReadonlyArray1<'py, i64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (tokens, offsets) = (owned(&tokens), owned(&offsets));
+        let rows = py.detach(|| {
+            self.inner
+                .encode_target(&split(&tokens, &offsets)?, threads)
+        });
+        self.rows(py, rows)
+    }
+
+    /// f(s): one row per unit.
+    #[pyo3(signature = (tokens, offsets, *, threads = 0))]
+    fn encode_online<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: PyReadonlyArray1<'py, u16>,
+        offsets: PyReadonlyArray1<'py, i64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (tokens, offsets) = (owned(&tokens), owned(&offsets));
+        let rows = py.detach(|| {
+            self.inner
+                .encode_online(&split(&tokens, &offsets)?, threads)
+        });
+        self.rows(py, rows)
+    }
+
+    /// h(a): one row per action.
+    fn encode_action<'py>(
+        &self,
+        py: Python<'py>,
+        actions: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let actions = matrix("actions", &actions, self.inner.config.action_dim)?;
+        let rows = py.detach(|| self.inner.encode_action(&actions));
+        self.rows(py, rows)
+    }
+
+    /// g(f(s), h(a)): one predicted displacement per state and action latent.
+    fn predict<'py>(
+        &self,
+        py: Python<'py>,
+        state: PyReadonlyArray2<'py, f32>,
+        action: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let state = matrix("state", &state, self.inner.config.dim)?;
+        let action = matrix("action", &action, self.inner.config.dim)?;
+        let rows = py.detach(|| self.inner.predict(&state, &action));
+        self.rows(py, rows)
+    }
+
+    fn __repr__(&self) -> String {
+        let c = &self.inner.config;
+        format!(
+            "Engine(dim={}, window={}, vocab_size={})",
+            c.dim, c.window, c.vocab_size
+        )
+    }
+}
+
+impl Engine {
+    fn load(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        let loaded =
+            py.detach(|| codewm_core::engine::Engine::from_bytes(bytes, vocab::vocabulary().id()));
+        Ok(Engine {
+            inner: loaded.map_err(to_py)?,
+        })
+    }
+
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        rows: Result<Vec<f32>, Error>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let rows = rows.map_err(to_py)?;
+        let dim = self.inner.config.dim;
+        let shape = [rows.len() / dim, dim];
+        PyArray1::from_vec(py, rows).reshape(shape)
+    }
+}
+
+/// A copy: another Python thread may write to the array while the GIL is released.
+fn owned<T: numpy::Element + Copy>(array: &PyReadonlyArray1<'_, T>) -> Vec<T> {
+    array.as_array().iter().copied().collect()
+}
+
+/// A copy of a matrix, row after row, if it has the right width.
+fn matrix(name: &str, array: &PyReadonlyArray2<'_, f32>, width: usize) -> PyResult<Vec<f32>> {
+    let [rows, columns] = *array.shape() else {
+        return Ok(Vec::new());
+    };
+    if columns != width {
+        let message = format!("{name} has shape [{rows}, {columns}], expected [n, {width}]");
+        return Err(to_py(Error::InvalidInput(message)));
+    }
+    Ok(array.as_array().iter().copied().collect())
+}
+
+/// The units that `offsets` cuts from `tokens`.
+fn split<'t>(tokens: &'t [u16], offsets: &[i64]) -> Result<Vec<&'t [u16]>, Error> {
+    let bad = |what: String| Error::InvalidInput(what);
+    let ends: Vec<usize> = offsets
+        .iter()
+        .map(|&o| usize::try_from(o).map_err(|_| bad(format!("offset {o} is negative"))))
+        .collect::<Result<_, _>>()?;
+    if ends.first() != Some(&0) || ends.last() != Some(&tokens.len()) {
+        return Err(bad(format!(
+            "offsets must start at 0 and end at {}, the number of tokens",
+            tokens.len()
+        )));
+    }
+    ends.windows(2)
+        .enumerate()
+        .map(|(i, w)| {
+            tokens
+                .get(w[0]..w[1])
+                .ok_or_else(|| bad(format!("offsets of unit {i} go backwards")))
+        })
+        .collect()
+}
 
 /// Adds the class to the module.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Engine>()
 }

@@ -1,1 +1,0 @@
-//! Model file in, encoders and predictor out.

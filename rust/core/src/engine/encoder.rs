@@ -1,0 +1,188 @@
+//! Token ids of many units in, one latent row per unit out.
+//!
+//! Units of a chunk lie one after the other without padding: a layer is one product over all their tokens, and only
+//! attention looks at where a unit begins and ends. Mirrors `model/encoder.py`.
+
+use super::attention::{self, attend};
+use super::linear::{Linear, Write};
+use super::norm::{LayerNorm, gelu};
+use super::simd::Isa;
+use super::tensor::{Rows, RowsMut};
+
+/// Memory that one thread reuses from chunk to chunk.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    x: Vec<f32>,
+    normalised: Vec<f32>,
+    wide: Vec<f32>,
+    attention: attention::Scratch,
+}
+
+/// `n` values to be overwritten.
+fn space(buffer: &mut Vec<f32>, n: usize) -> &mut [f32] {
+    if buffer.len() < n {
+        buffer.resize(n, 0.0);
+    }
+    &mut buffer[..n]
+}
+
+/// One pre-norm transformer block: `x += attn(ln1(x)); x += mlp(ln2(x))`.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// What the kernels are compiled for.
+    pub isa: Isa,
+    /// Attention heads; they divide the row length.
+    pub heads: usize,
+    /// Before attention.
+    pub ln1: LayerNorm,
+    /// Rows to queries, keys and values.
+    pub qkv: Linear,
+    /// Attended values to rows.
+    pub out: Linear,
+    /// Before the perceptron.
+    pub ln2: LayerNorm,
+    /// Rows to the hidden layer.
+    pub up: Linear,
+    /// The hidden layer to rows.
+    pub down: Linear,
+}
+
+impl Block {
+    /// Applies the block in place to the rows `x`, which are units of the given lengths one after the other.
+    fn apply(&self, x: &mut [f32], lengths: &[usize], scratch: &mut Scratch) {
+        let dim = self.out.outputs();
+        let tokens = x.len() / dim;
+        let Scratch {
+            normalised,
+            wide,
+            attention,
+            ..
+        } = scratch;
+        let normalised = space(normalised, x.len());
+
+        self.ln1.apply(x, normalised);
+        let qkv = space(wide, tokens * 3 * dim);
+        self.qkv.apply(
+            Rows::new(normalised, dim),
+            RowsMut::new(qkv, 3 * dim),
+            Write::Store,
+        );
+        let qkv = Rows::new(qkv, 3 * dim);
+        let mut first = 0;
+        for &n in lengths {
+            let attended = &mut normalised[first * dim..][..n * dim];
+            attend(
+                self.isa,
+                self.heads,
+                qkv.rows_at(first, n),
+                attended,
+                attention,
+            );
+            first += n;
+        }
+        self.out
+            .apply(Rows::new(normalised, dim), RowsMut::new(x, dim), Write::Add);
+
+        self.ln2.apply(x, normalised);
+        let hidden = space(wide, tokens * self.up.outputs());
+        self.up.apply(
+            Rows::new(normalised, dim),
+            RowsMut::new(hidden, self.up.outputs()),
+            Write::Store,
+        );
+        gelu(self.isa, hidden);
+        self.down.apply(
+            Rows::new(hidden, self.up.outputs()),
+            RowsMut::new(x, dim),
+            Write::Add,
+        );
+    }
+}
+
+/// Blocks looped in sequence, then the final norm.
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// Applied in order, each `loops` times.
+    pub blocks: Vec<Block>,
+    /// How often each block is applied.
+    pub loops: usize,
+    /// After the last block.
+    pub norm: LayerNorm,
+}
+
+impl Trunk {
+    /// Runs the trunk over the rows that `fill` writes, `dim` values each; returns the normalised rows.
+    pub fn run<'s>(
+        &self,
+        dim: usize,
+        lengths: &[usize],
+        fill: impl FnOnce(&mut [f32]),
+        scratch: &'s mut Scratch,
+    ) -> &'s [f32] {
+        let values = lengths.iter().sum::<usize>() * dim;
+        // The rows leave the scratch while blocks use the rest of it.
+        let mut x = std::mem::take(&mut scratch.x);
+        fill(space(&mut x, values));
+        for block in &self.blocks {
+            for _ in 0..self.loops {
+                block.apply(&mut x[..values], lengths, scratch);
+            }
+        }
+        let out = space(&mut scratch.normalised, values);
+        self.norm.apply(&x[..values], out);
+        scratch.x = x;
+        &scratch.normalised[..values]
+    }
+}
+
+/// An encoder: embeddings, one shared block looped, norm, mean over tokens, optionally whitened.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    /// Length of a latent.
+    pub dim: usize,
+    /// `[vocab, dim]`.
+    pub embedding: Vec<f32>,
+    /// `[window, dim]`.
+    pub position: Vec<f32>,
+    /// The block, and the norm after it.
+    pub trunk: Trunk,
+    /// The whitening map of the target encoder.
+    pub whiten: Option<Linear>,
+}
+
+impl Encoder {
+    /// Encodes a chunk of units into the rows `out`; ids and lengths were checked by the caller.
+    pub fn encode(&self, units: &[&[u16]], out: &mut [f32], scratch: &mut Scratch) {
+        let dim = self.dim;
+        let lengths: Vec<usize> = units.iter().map(|u| u.len()).collect();
+        let fill = |x: &mut [f32]| {
+            let positioned = units
+                .iter()
+                .flat_map(|u| u.iter().zip(self.position.chunks_exact(dim)));
+            for (row, (&token, position)) in x.chunks_exact_mut(dim).zip(positioned) {
+                let embedding = &self.embedding[usize::from(token) * dim..][..dim];
+                for ((v, e), p) in row.iter_mut().zip(embedding).zip(position) {
+                    *v = e + p;
+                }
+            }
+        };
+        let mut rows = self
+            .trunk
+            .run(dim, &lengths, fill, scratch)
+            .chunks_exact(dim);
+        let mut mean = vec![0.0f32; dim];
+        for (out, n) in out.chunks_exact_mut(dim).zip(lengths) {
+            mean.fill(0.0);
+            for row in rows.by_ref().take(n) {
+                mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
+            }
+            mean.iter_mut().for_each(|m| *m /= n as f32);
+            match &self.whiten {
+                Some(whiten) => {
+                    whiten.apply(Rows::new(&mean, dim), RowsMut::new(out, dim), Write::Store)
+                }
+                None => out.copy_from_slice(&mean),
+            }
+        }
+    }
+}

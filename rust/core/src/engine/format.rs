@@ -1,0 +1,229 @@
+//! Bytes of a "codewm.model/1" file in, checked f32 tensors by name out.
+//!
+//! A safetensors container whose metadata carries the configuration, the tokeniser id and the quantisation. Model
+//! files come from anywhere: every size is bounded before it is used, and nothing here panics on damaged bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::action::Version;
+use crate::error::{Error, Result};
+
+/// The one format this build reads.
+pub const FORMAT: &str = "codewm.model/1";
+
+/// Larger sizes are refused, so that products of two of them fit any integer that holds them.
+const MAX_SIZE: usize = 1 << 16;
+
+/// Shape of the networks; mirrors `ModelConfig` of `model/config.py`. Unknown keys are errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Token ids are below it.
+    pub vocab_size: usize,
+    /// Tokens of a unit, at most.
+    pub window: usize,
+    /// Length of a latent.
+    pub dim: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden width of a block's perceptron.
+    pub mlp: usize,
+    /// Applications of the target encoder's block.
+    pub target_loops: usize,
+    /// Applications of the online encoder's block.
+    pub online_loops: usize,
+    /// Blocks of the predictor.
+    pub predictor_blocks: usize,
+    /// Applications of each of them.
+    pub predictor_loops: usize,
+    /// Name of the action vector.
+    pub action: String,
+    /// Its length.
+    pub action_dim: usize,
+}
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, MAX_SIZE),
+            ("window", self.window, MAX_SIZE),
+            ("dim", self.dim, MAX_SIZE / 3),
+            ("heads", self.heads, MAX_SIZE),
+            ("mlp", self.mlp, MAX_SIZE),
+            ("target_loops", self.target_loops, 64),
+            ("online_loops", self.online_loops, 64),
+            ("predictor_blocks", self.predictor_blocks, 64),
+            ("predictor_loops", self.predictor_loops, 64),
+            ("action_dim", self.action_dim, MAX_SIZE),
+        ];
+        for (name, size, limit) in sizes {
+            if size == 0 || size > limit {
+                return Err(format_error(format!(
+                    "config {name} = {size}, expected 1 to {limit}"
+                )));
+            }
+        }
+        if self.dim % self.heads != 0 {
+            return Err(format_error(format!(
+                "config dim {} does not split into {} heads",
+                self.dim, self.heads
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// How the weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quant {
+    F32,
+    /// Matrices as I8 with one f32 scale per row.
+    Int8,
+}
+
+/// A model file whose header was checked; tensors are taken from it one by one.
+pub struct ModelFile<'a> {
+    /// Shape of the networks.
+    pub config: Config,
+    /// All of the file's metadata.
+    pub metadata: BTreeMap<String, String>,
+    quant: Quant,
+    tensors: BTreeMap<String, TensorView<'a>>,
+    taken: BTreeSet<String>,
+}
+
+impl<'a> ModelFile<'a> {
+    /// Reads the header; `tokenizer_id` is what the file must have been made with.
+    pub fn open(bytes: &'a [u8], tokenizer_id: &str) -> Result<Self> {
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|e| format_error(e.to_string()))?;
+        let metadata: BTreeMap<String, String> = header
+            .metadata()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        let value = |key: &str| {
+            metadata
+                .get(key)
+                .map(String::as_str)
+                .ok_or_else(|| format_error(format!("metadata {key} is missing")))
+        };
+        let format = value("format")?;
+        if format != FORMAT {
+            return Err(format_error(format!(
+                "its format is {format:?}, expected {FORMAT:?}"
+            )));
+        }
+        let found = value("tokenizer_id")?;
+        if found != tokenizer_id {
+            let (found, expected) = (found.to_owned(), tokenizer_id.to_owned());
+            return Err(Error::TokenizerMismatch { found, expected });
+        }
+        let config: Config = serde_json::from_str(value("config")?)
+            .map_err(|e| format_error(format!("config: {e}")))?;
+        config.check()?;
+        if value("action")? != config.action {
+            return Err(format_error(
+                "metadata action is not the config's".to_owned(),
+            ));
+        }
+        let names: Vec<String> = serde_json::from_str(value("action_names")?)
+            .map_err(|e| format_error(format!("action_names: {e}")))?;
+        let known = Version::parse(&config.action)
+            .map_err(|e| format_error(e.to_string()))?
+            .names();
+        if names.len() != config.action_dim || names != known {
+            let message = format!(
+                "its {} actions of {} dimensions are not those of this build",
+                config.action, config.action_dim
+            );
+            return Err(format_error(message));
+        }
+        let quant = match value("quant")? {
+            "f32" => Quant::F32,
+            "int8" => Quant::Int8,
+            other => {
+                return Err(format_error(format!(
+                    "unknown quant {other:?}, expected f32 or int8"
+                )));
+            }
+        };
+        let file = SafeTensors::deserialize(bytes).map_err(|e| format_error(e.to_string()))?;
+        let tensors = file.tensors().into_iter().collect();
+        Ok(ModelFile {
+            config,
+            metadata,
+            quant,
+            tensors,
+            taken: BTreeSet::new(),
+        })
+    }
+
+    /// A tensor that is stored as f32 in every quantisation.
+    pub fn plain(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let data = self.take(name, Dtype::F32, shape)?;
+        let values: Vec<f32> = data
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(format_error(format!(
+                "tensor {name} has {} at {i}",
+                values[i]
+            )));
+        }
+        Ok(values)
+    }
+
+    /// A matrix that quantised files store as I8 `[rows, columns]` and `<name>.scale` `[rows]`.
+    pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>> {
+        if self.quant == Quant::F32 {
+            return self.plain(name, &[rows, columns]);
+        }
+        let data = self.take(name, Dtype::I8, &[rows, columns])?;
+        let scale_name = format!("{name}.scale");
+        let scales = self.plain(&scale_name, &[rows])?;
+        // Half of f32's range: 127 times it stays finite.
+        if let Some(i) = scales.iter().position(|s| !(0.0..=1e36).contains(s)) {
+            return Err(format_error(format!(
+                "tensor {scale_name} has {} at {i}",
+                scales[i]
+            )));
+        }
+        let rows = data.chunks_exact(columns).zip(scales);
+        Ok(rows
+            .flat_map(|(row, s)| row.iter().map(move |&b| f32::from(b as i8) * s))
+            .collect())
+    }
+
+    /// Refuses a file with tensors that nobody asked for: it is not the model its config describes.
+    pub fn finish(self) -> Result<BTreeMap<String, String>> {
+        match self.tensors.keys().find(|name| !self.taken.contains(*name)) {
+            Some(name) => Err(format_error(format!("unexpected tensor {name}"))),
+            None => Ok(self.metadata),
+        }
+    }
+
+    fn take(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&'a [u8]> {
+        let Some(view) = self.tensors.get(name) else {
+            return Err(format_error(format!("tensor {name} is missing")));
+        };
+        if view.dtype() != dtype || view.shape() != shape {
+            let (found, at) = (view.dtype(), view.shape());
+            return Err(format_error(format!(
+                "tensor {name} is {found:?} {at:?}, expected {dtype:?} {shape:?}"
+            )));
+        }
+        self.taken.insert(name.to_owned());
+        Ok(view.data())
+    }
+}
+
+fn format_error(what: String) -> Error {
+    Error::ModelFormat(what)
+}
