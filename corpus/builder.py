@@ -1,0 +1,266 @@
+"""Commits, file changes and batches of unit edits in, one `EditTable` out.
+
+Everything is numbered by first appearance, so that a table that was built in steps is the table that is built
+at once, and so that the first commits of a table are a prefix of all its arrays (`truncate`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codewm.corpus import chains, labels
+from codewm.corpus.records import CommitRecord, FileChange
+from codewm.corpus.table import (
+    COMMIT_BOUNDARY,
+    COMMIT_MERGE,
+    COMMIT_ROOT,
+    EDIT_COLUMNS,
+    NAME_COLUMNS,
+    CommitTable,
+    EditTable,
+)
+from codewm_core import FLAG_CREATED, FLAG_DELETED, EditBatch
+
+I32 = NDArray[np.int32]
+_CHAINED = ("chain", "step")
+_EDIT_TYPES: dict[str, Any] = {"action": np.float32, "kind": np.uint8, "flags": np.uint16}
+_NAME_TYPES: dict[str, Any] = {"name_ids": np.int32, "name_flags": np.uint8, "name_lines": np.int32}
+
+
+class TableBuilder:
+    """A table that grows. `add_commit` and `add_change` may run in one thread while `add_edits` runs in another."""
+
+    def __init__(
+        self,
+        *,
+        tokenizer_id: str,
+        action_id: str,
+        action_width: int,
+        window: int,
+        base: EditTable | None = None,
+        salt: bytes = b"",
+        with_authors: bool = False,
+    ) -> None:
+        self._ids = {"tokenizer_id": tokenizer_id, "action_id": action_id}
+        self._window = window
+        self._salt = salt
+        self._with_authors = with_authors
+        self._commits: dict[str, list[Any]] = {f.name: [] for f in fields(CommitTable)}
+        self._rows: dict[str, int] = {}
+        self._lines: dict[int, tuple[int, int]] = {}
+        self._paths: dict[bytes, int] = {}
+        self._units: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+        self._renames: list[tuple[int, int, int]] = []
+        self._states: dict[bytes, int] = {}
+        self._tokens: list[bytes] = []
+        self._lengths: list[int] = []
+        self._hashes: list[int] = []
+        self._columns: dict[str, list[NDArray[Any]]] = {c: [] for c in (*EDIT_COLUMNS, *NAME_COLUMNS)}
+        self._name_counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._columns["action"].append(np.zeros((0, action_width), np.float32))
+        self._columns["lines"].append(np.zeros((0, 2), np.int32))
+        if base is not None:
+            self._continue(base)
+
+    def add_commit(self, record: CommitRecord) -> int:
+        """Append a commit; return its row."""
+        row = len(self._commits["oid"])
+        flags = (
+            COMMIT_MERGE * record.is_merge
+            | COMMIT_ROOT * (not record.parents and not record.boundary)
+            | COMMIT_BOUNDARY * record.boundary
+        )
+        values: dict[str, Any] = {
+            "oid": record.oid,
+            "parent": record.parents[0] if record.parents else "",
+            "author": self._author(record),
+            "time": record.author_time,
+            "committer_time": record.committer_time,
+            "subject": record.subject,
+            "flags": flags,
+            "file_changes": 0,
+            "lines_added": 0,
+            "lines_deleted": 0,
+            "reverts": labels.reverted(record, self._rows, self._commits["subject"]),
+            "fixes": labels.is_fix(record),
+        }
+        for name, value in values.items():
+            self._commits[name].append(value)
+        if record.oid:
+            self._rows[record.oid] = row
+        return row
+
+    def add_change(self, commit: int, change: FileChange) -> int:
+        """Count a Python file change; return the number of its path."""
+        self._commits["file_changes"][commit] += 1
+        before = self._path(change.old_path) if change.old_path is not None else None
+        path = self._path(change.path)
+        python = all(p is not None and p.endswith(b".py") for p in (change.old_path, change.new_path))
+        if before is not None and before != path and python:
+            self._renames.append((commit, before, path))
+        return path
+
+    def add_edits(self, places: Sequence[tuple[int, int]], batch: EditBatch) -> list[int]:
+        """Append what the core made of pairs at (commit, path) `places`; return the pairs that gave no edit."""
+        where = np.array(places, np.int32).reshape(-1, 2)
+        for commit, added, deleted in np.column_stack([where[:, 0], batch.pair_lines]).tolist():
+            was = self._lines.get(commit, (0, 0))
+            self._lines[commit] = (was[0] + added, was[1] + deleted)
+        created = (batch.flags & FLAG_CREATED) != 0
+        deleted_ = (batch.flags & FLAG_DELETED) != 0
+        names_before = [a if c else b for a, b, c in zip(batch.after_unit, batch.before_unit, created, strict=True)]
+        names_after = [b if d else a for a, b, d in zip(batch.after_unit, batch.before_unit, deleted_, strict=True)]
+        unit_before, unit = self._intern_units(names_before, names_after)
+        before, after = self._intern_states(batch)
+        self._name_counts.append(np.diff(batch.name_offsets))
+        columns = {
+            "before": before,
+            "after": after,
+            "commit": where[batch.pair, 0],
+            "path": where[batch.pair, 1],
+            "unit": unit,
+            "unit_before": unit_before,
+            "name_ids": self._intern_names(batch),
+        }
+        for name, chunks in self._columns.items():
+            if name not in _CHAINED:
+                chunks.append(columns[name] if name in columns else getattr(batch, name))
+        silent = np.ones(len(places), bool)
+        silent[batch.pair] = False
+        return [int(i) for i in np.flatnonzero(silent)]
+
+    def table(self) -> EditTable:
+        """Return the table so far, with its chains."""
+        column: dict[str, NDArray[Any]] = {}
+        for name, chunks in self._columns.items():
+            kind = _EDIT_TYPES.get(name) or _NAME_TYPES.get(name) or np.int32
+            column[name] = np.concatenate([np.zeros(0, kind), *chunks]) if chunks[:1] == [] or chunks[0].ndim == 1 else np.concatenate(chunks)
+        renames = np.array(self._renames, np.int32).reshape(-1, 3)
+        column["chain"], column["step"] = chains.assign(
+            column["commit"], column["path"], column["unit"], column["unit_before"], column["flags"], renames
+        )
+        tokens = np.frombuffer(b"".join(self._tokens), "<u2").astype(np.uint16)
+        return EditTable(
+            tokens=tokens,
+            offsets=np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)]).astype(np.int64),
+            state_hash=np.array(self._hashes, np.uint64),
+            name_offsets=np.cumsum(np.concatenate(self._name_counts)),
+            commits=self._commit_table(),
+            renames=renames,
+            paths=[p.decode("utf-8", "surrogateescape") for p in self._paths],
+            units=list(self._units),
+            names=list(self._names),
+            window=self._window,
+            **self._ids,
+            **column,
+        )
+
+    def _commit_table(self) -> CommitTable:
+        c = {name: list(values) for name, values in self._commits.items()}
+        for row, (added, deleted) in self._lines.items():
+            c["lines_added"][row] += added
+            c["lines_deleted"][row] += deleted
+        types = {"time": np.int64, "committer_time": np.int64, "flags": np.uint8, "fixes": np.bool_}
+        for name in ("file_changes", "lines_added", "lines_deleted", "reverts"):
+            types[name] = np.int32
+        return CommitTable(**{n: np.array(v, types[n]) if n in types else v for n, v in c.items()})
+
+    def _continue(self, base: EditTable) -> None:
+        for name, chunks in self._columns.items():
+            if name not in _CHAINED:
+                chunks.append(getattr(base, name))
+        self._name_counts.append(np.diff(base.name_offsets))
+        for name, values in self._commits.items():
+            held = getattr(base.commits, name)
+            values.extend(held if isinstance(held, list) else held.tolist())
+        self._rows.update({oid: i for i, oid in enumerate(base.commits.oid) if oid})
+        self._paths.update({p.encode("utf-8", "surrogateescape"): i for i, p in enumerate(base.paths)})
+        self._units.update({u: i for i, u in enumerate(base.units)})
+        self._names.update({n: i for i, n in enumerate(base.names)})
+        self._renames.extend((c, a, b) for c, a, b in base.renames.tolist())
+        flat = base.tokens.astype("<u2").tobytes()
+        bounds = (base.offsets * 2).tolist()
+        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+            self._state(flat[start:end])
+
+    def _author(self, record: CommitRecord) -> str:
+        who = f"{record.author_name} <{record.author_email}>"
+        if self._with_authors:
+            return who
+        return hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt[:64], digest_size=8).hexdigest()
+
+    def _path(self, path: bytes) -> int:
+        return self._paths.setdefault(path, len(self._paths))
+
+    def _intern_units(self, before: Iterable[str], after: Iterable[str]) -> tuple[I32, I32]:
+        units, pairs = self._units, []
+        for b, a in zip(before, after, strict=True):
+            pairs.append((units.setdefault(b, len(units)), units.setdefault(a, len(units))))
+        both = np.array(pairs, np.int32).reshape(-1, 2)
+        return both[:, 0].copy(), both[:, 1].copy()
+
+    def _intern_names(self, batch: EditBatch) -> I32:
+        """Number names by first use and not by their place in the batch's list, which knows only its batch."""
+        used, first = np.unique(batch.name_ids, return_index=True)
+        numbers = np.zeros(len(batch.names), np.int32)
+        for i in used[np.argsort(first)].tolist():
+            numbers[i] = self._names.setdefault(batch.names[i], len(self._names))
+        return numbers[batch.name_ids]
+
+    def _intern_states(self, batch: EditBatch) -> tuple[I32, I32]:
+        sides = [
+            (tokens.astype("<u2").tobytes(), (offsets * 2).tolist())
+            for tokens, offsets in (
+                (batch.before_tokens, batch.before_offsets),
+                (batch.after_tokens, batch.after_offsets),
+            )
+        ]
+        (b, bo), (a, ao) = sides
+        ids = [(self._state(b[bo[i] : bo[i + 1]]), self._state(a[ao[i] : ao[i + 1]])) for i in range(len(batch))]
+        both = np.array(ids, np.int32).reshape(-1, 2)
+        return both[:, 0].copy(), both[:, 1].copy()
+
+    def _state(self, tokens: bytes) -> int:
+        digest = hashlib.blake2b(tokens, digest_size=16).digest()
+        number = self._states.setdefault(digest, len(self._states))
+        if number == len(self._tokens):
+            self._tokens.append(tokens)
+            self._lengths.append(len(tokens) // 2)
+            self._hashes.append(int.from_bytes(digest[:8], "little"))
+        return number
+
+
+def truncate(table: EditTable, ledger: I32, commits: int) -> tuple[EditTable, I32]:
+    """Return the table and the ledger rows [L, 3] as they were after the first `commits` commits."""
+    kept = table.select(table.commit < commits)
+    rows = ledger[ledger[:, 0] < commits]
+    renames = table.renames[table.renames[:, 0] < commits]
+    states = 1 + _highest(kept.before, kept.after)
+    paths = 1 + _highest(kept.path, rows[:, 2], renames[:, 1:])
+    end = int(table.offsets[states])
+    held = {f.name: getattr(table.commits, f.name)[:commits] for f in fields(CommitTable)}
+    return (
+        replace(
+            kept,
+            tokens=table.tokens[:end],
+            offsets=table.offsets[: states + 1],
+            state_hash=table.state_hash[:states],
+            commits=CommitTable(**held),
+            renames=renames,
+            paths=table.paths[:paths],
+            units=table.units[: 1 + _highest(kept.unit, kept.unit_before)],
+            names=table.names[: 1 + _highest(kept.name_ids)],
+        ),
+        rows,
+    )
+
+
+def _highest(*ids: I32) -> int:
+    return max((int(i.max()) for i in ids if i.size), default=-1)

@@ -1,0 +1,111 @@
+"""File changes that gave no edit in, counts by cause out: nothing is lost without a line here.
+
+The rule, checked on every harvest: the Python file changes of a commit, counted before anything was looked
+at, are its file changes with edits plus its lines in the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codewm.corpus.table import COMMIT_MERGE, EditTable
+
+I32 = NDArray[np.int32]
+
+
+class Cause(IntEnum):
+    """Why a Python file change gave no edit. The numbers are stored; never reuse one."""
+
+    NO_UNIT_CHANGED = 0
+    RENAMED_ONLY = 1
+    MODE_ONLY = 2
+    EMPTY_FILE = 3
+    NOT_A_FILE = 4
+    TOO_LARGE = 5
+    MISSING = 6
+    LFS_POINTER = 7
+    SHALLOW_BOUNDARY = 8
+    MERGE_SKIPPED = 9
+
+    @property
+    def key(self) -> str:
+        """Name in JSON."""
+        return self.name.lower()
+
+    @property
+    def text(self) -> str:
+        """What people are told."""
+        return _TEXT[self]
+
+
+_TEXT = {
+    Cause.NO_UNIT_CHANGED: "no unit changed (comments or blank lines between units)",
+    Cause.RENAMED_ONLY: "renamed without a change of content",
+    Cause.MODE_ONLY: "mode changed, not the content",
+    Cause.EMPTY_FILE: "empty on every side",
+    Cause.NOT_A_FILE: "symbolic link or submodule",
+    Cause.TOO_LARGE: "larger than 1 MiB",
+    Cause.MISSING: "content missing from the repository",
+    Cause.LFS_POINTER: "Git LFS pointer",
+    Cause.SHALLOW_BOUNDARY: "parent left out of a shallow clone",
+    Cause.MERGE_SKIPPED: "in a merge commit (--merges skip)",
+}
+
+
+class Ledger:
+    """Rows of (commit, cause, path), as rows of the edit table's commits and paths."""
+
+    def __init__(self, rows: I32 | None = None) -> None:
+        self._rows: list[tuple[int, int, int]] = (
+            [] if rows is None else [(int(c), int(k), int(p)) for c, k, p in rows.tolist()]
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, commit: int, cause: Cause, path: int) -> None:
+        """Count one file change."""
+        self._rows.append((commit, int(cause), path))
+
+    def rows(self) -> I32:
+        """[L, 3] commit, cause, path; sorted, whatever order they came in."""
+        ordered = sorted(self._rows, key=lambda r: (r[0], r[2], r[1]))
+        return np.array(ordered, np.int32).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Python file changes of one kind of commit, added up from both ends."""
+
+    commits: int
+    file_changes: int
+    """As counted from the raw diff."""
+    with_edits: int
+    skipped: dict[Cause, int]
+
+    @property
+    def balanced(self) -> bool:
+        """Nothing was lost."""
+        return self.file_changes == self.with_edits + sum(self.skipped.values())
+
+
+def sums(table: EditTable, ledger: Ledger) -> dict[str, Sums]:
+    """Add up the `non-merge` and the `merge` commits of a table, apart."""
+    rows = ledger.rows()
+    # One file change per commit and path: a path cannot be the target of two changes of one commit.
+    edited = np.unique(np.stack([table.commit, table.path], axis=1), axis=0)[:, 0]
+    merge = (table.commits.flags & COMMIT_MERGE) != 0
+    found = {}
+    for name, group in (("non-merge", ~merge), ("merge", merge)):
+        causes = rows[group[rows[:, 0]], 1]
+        found[name] = Sums(
+            int(group.sum()),
+            int(table.commits.file_changes[group].sum()),
+            int(group[edited].sum()),
+            {cause: n for cause in Cause if (n := int((causes == cause).sum()))},
+        )
+    return found
