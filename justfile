@@ -1,0 +1,55 @@
+# Every check and every measurement, by name. `just` alone runs what .ci/run runs.
+# Another environment than ./.venv: just bin=/path/to/venv/bin test
+
+bin := justfile_directory() / ".venv/bin"
+python := bin / "python"
+
+# All tests, then all static checks.
+default: test lint
+
+# Rust tests, then Python tests.
+test: test-rs test-py
+
+test-rs:
+    cargo test --manifest-path rust/Cargo.toml --workspace --locked
+
+test-py:
+    "{{python}}" -m pytest
+
+# Formatting, lints and types of both languages.
+lint: lint-rs lint-py types
+
+lint-rs:
+    cargo fmt --manifest-path rust/Cargo.toml --all --check
+    cargo clippy --manifest-path rust/Cargo.toml --workspace --all-targets --locked -- -D warnings
+
+lint-py:
+    "{{bin}}/ruff" check .
+    "{{bin}}/ruff" format --check .
+
+# mypy cannot follow the editable install's finder, so it gets the import names as links (style: packaging).
+types:
+    mkdir -p .typecheck/codewm
+    ln -sfn ../../codewm_cli .typecheck/codewm/cli
+    ln -sfn ../../corpus .typecheck/codewm/corpus
+    ln -sfn ../../hooks .typecheck/codewm/hooks
+    ln -sfn ../../model .typecheck/codewm/model
+    "{{bin}}/mypy" -p codewm.cli -p codewm.corpus -p codewm.hooks -p codewm.model
+
+# Write what the formatters would like to see.
+fmt:
+    cargo fmt --manifest-path rust/Cargo.toml --all
+    "{{bin}}/ruff" check --fix .
+    "{{bin}}/ruff" format .
+
+# The Rust engine against torch, and the tokeniser against its Python reference.
+parity:
+    "{{python}}" -m pytest tests/engine tests/core
+
+# Start-up time of `codewm --help` against a bare python.
+bench-startup:
+    "{{python}}" benches/startup.py
+
+# Both wheels, into dist/.
+wheel:
+    "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .
