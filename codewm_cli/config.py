@@ -94,9 +94,9 @@ class HarvestSettings:
 class ScoreSettings:
     """What is scored, against what, and when it counts as a finding."""
 
-    range: str = _setting("HEAD~20..HEAD", _text, "commits to score when none are named")
-    format: str = _setting("table", _one_of("table", "json"), "output format")
-    history: int = _setting(400, _count, "past commits that a score is compared with")
+    range: str | None = _setting(None, _text, "commits to score when none are named")
+    format: str = _setting("table", _one_of("table", "json", "jsonl"), "output format")
+    history: int | None = _setting(None, _count, "past commits that a score is compared with")
     fail_above: float | None = _setting(None, _percentile, "exit 1 when a commit's percentile is above this")
     alert_budget: float | None = _setting(
         None, _number, "exit 1 on an alert; so many are allowed per 100 commits"
@@ -107,7 +107,9 @@ class ScoreSettings:
 class HookSettings:
     """What the pre-commit hook says, and whether it may stop a commit."""
 
-    warn_above: float = _setting(95.0, _percentile, "warn about a staged unit whose percentile is above this")
+    warn_above: float = _setting(
+        97.0, _percentile, "warn about a staged change whose percentile is above this"
+    )
     max_warnings: int = _setting(3, _count, "lines of warning at most")
     fail_above: float | None = _setting(None, _percentile, "stop a commit whose percentile is above this")
     strict: bool = _setting(False, _switch, "stop the commit when codewm itself fails")

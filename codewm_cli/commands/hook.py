@@ -130,7 +130,7 @@ def run(
         console.say(f"codewm: the commit is not checked: {str(e) or type(e).__name__}{hint}")
         return 0
     for line in outcome.lines:
-        console.say(line)
+        console.say(console.inert(line))
     return 1 if outcome.stop else 0
 
 

@@ -29,16 +29,16 @@ def test_no_work_tree_means_no_file() -> None:
 
 def test_layers_override_in_order_and_keep_their_origin(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
-        "[tool.codewm.hook]\nmax-warnings = 1\nwarn-above = 90\n[tool.codewm.score]\nhistory = 7\n"
+        "[tool.codewm.hook]\nmax-warnings = 1\nwarn-above = 90\n[tool.codewm.harvest]\njobs = 7\n"
     )
-    git = {"codewm.hook.warn-above": "91.5", "codewm.score.history": "8"}
-    settings = config.load(tmp_path, git, {"score.history": 9, "score.fail-above": None})
-    assert (settings.hook.max_warnings, settings.hook.warn_above, settings.score.history) == (1, 91.5, 9)
+    git = {"codewm.hook.warn-above": "91.5", "codewm.harvest.jobs": "8"}
+    settings = config.load(tmp_path, git, {"harvest.jobs": 9, "score.fail-above": None})
+    assert (settings.hook.max_warnings, settings.hook.warn_above, settings.harvest.jobs) == (1, 91.5, 9)
     assert settings.score.fail_above is None
     assert settings.origin == {
         "hook.max-warnings": "pyproject.toml",
         "hook.warn-above": "git config",
-        "score.history": "flag",
+        "harvest.jobs": "flag",
     }
 
 
@@ -101,7 +101,13 @@ def test_git_switches(text: str, value: bool) -> None:
 @pytest.mark.parametrize("row", list(config.Settings().rows()), ids=lambda row: row[0])
 def test_every_key_says_the_same_in_every_layer(tmp_path: Path, row: tuple[str, object, str, str]) -> None:
     key, default, _, what = row
-    value = {"harvest.action": "v7", "harvest.merges": "skip", "score.format": "json"}.get(key)
+    value = {
+        "harvest.action": "v7",
+        "harvest.merges": "skip",
+        "score.format": "json",
+        "score.range": "HEAD",
+        "score.history": 5,
+    }.get(key)
     if value is None:
         value = {bool: True, int: 5, str: "HEAD"}.get(type(default), 55.0)  # type: ignore[assignment]
     section, name = key.split(".")
