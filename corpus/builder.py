@@ -7,8 +7,9 @@ at once, and so that the first commits of a table are a prefix of all its arrays
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from codewm.corpus.table import (
     COMMIT_BOUNDARY,
     COMMIT_MERGE,
     COMMIT_ROOT,
+    COMMIT_TYPES,
     EDIT_COLUMNS,
     NAME_COLUMNS,
     CommitTable,
@@ -28,13 +30,18 @@ from codewm.corpus.table import (
 from codewm_core import FLAG_CREATED, FLAG_DELETED, EditBatch
 
 I32 = NDArray[np.int32]
-_CHAINED = ("chain", "step")
-_EDIT_TYPES: dict[str, Any] = {"action": np.float32, "kind": np.uint8, "flags": np.uint16}
-_NAME_TYPES: dict[str, Any] = {"name_ids": np.int32, "name_flags": np.uint8, "name_lines": np.int32}
+_GROWING = tuple(c for c in (*EDIT_COLUMNS, *NAME_COLUMNS) if c not in ("chain", "step"))
+# Element type where it is not int32.
+_TYPES: dict[str, Any] = {
+    "action": np.float32,
+    "kind": np.uint8,
+    "flags": np.uint16,
+    "name_flags": np.uint8,
+}
 
 
 class TableBuilder:
-    """A table that grows. `add_commit` and `add_change` may run in one thread while `add_edits` runs in another."""
+    """A table that grows; `add_commit` and `add_change` may run beside `add_edits`, in another thread."""
 
     def __init__(
         self,
@@ -62,10 +69,12 @@ class TableBuilder:
         self._tokens: list[bytes] = []
         self._lengths: list[int] = []
         self._hashes: list[int] = []
-        self._columns: dict[str, list[NDArray[Any]]] = {c: [] for c in (*EDIT_COLUMNS, *NAME_COLUMNS)}
+        wide = {"action": (0, action_width), "lines": (0, 2)}
+        # Each column starts with an empty chunk of its type, so that a history without edits has one too.
+        self._columns: dict[str, list[NDArray[Any]]] = {
+            name: [np.zeros(wide.get(name, (0,)), _TYPES.get(name, np.int32))] for name in _GROWING
+        }
         self._name_counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        self._columns["action"].append(np.zeros((0, action_width), np.float32))
-        self._columns["lines"].append(np.zeros((0, 2), np.int32))
         if base is not None:
             self._continue(base)
 
@@ -108,16 +117,12 @@ class TableBuilder:
         return path
 
     def add_edits(self, places: Sequence[tuple[int, int]], batch: EditBatch) -> list[int]:
-        """Append what the core made of pairs at (commit, path) `places`; return the pairs that gave no edit."""
+        """Append what the core made of pairs at (commit, path) `places`; return pairs without edits."""
         where = np.array(places, np.int32).reshape(-1, 2)
         for commit, added, deleted in np.column_stack([where[:, 0], batch.pair_lines]).tolist():
             was = self._lines.get(commit, (0, 0))
             self._lines[commit] = (was[0] + added, was[1] + deleted)
-        created = (batch.flags & FLAG_CREATED) != 0
-        deleted_ = (batch.flags & FLAG_DELETED) != 0
-        names_before = [a if c else b for a, b, c in zip(batch.after_unit, batch.before_unit, created, strict=True)]
-        names_after = [b if d else a for a, b, d in zip(batch.after_unit, batch.before_unit, deleted_, strict=True)]
-        unit_before, unit = self._intern_units(names_before, names_after)
+        unit_before, unit = self._intern_units(batch)
         before, after = self._intern_states(batch)
         self._name_counts.append(np.diff(batch.name_offsets))
         columns = {
@@ -130,18 +135,14 @@ class TableBuilder:
             "name_ids": self._intern_names(batch),
         }
         for name, chunks in self._columns.items():
-            if name not in _CHAINED:
-                chunks.append(columns[name] if name in columns else getattr(batch, name))
+            chunks.append(columns[name] if name in columns else getattr(batch, name))
         silent = np.ones(len(places), bool)
         silent[batch.pair] = False
         return [int(i) for i in np.flatnonzero(silent)]
 
     def table(self) -> EditTable:
         """Return the table so far, with its chains."""
-        column: dict[str, NDArray[Any]] = {}
-        for name, chunks in self._columns.items():
-            kind = _EDIT_TYPES.get(name) or _NAME_TYPES.get(name) or np.int32
-            column[name] = np.concatenate([np.zeros(0, kind), *chunks]) if chunks[:1] == [] or chunks[0].ndim == 1 else np.concatenate(chunks)
+        column = {name: np.concatenate(chunks) for name, chunks in self._columns.items()}
         renames = np.array(self._renames, np.int32).reshape(-1, 3)
         column["chain"], column["step"] = chains.assign(
             column["commit"], column["path"], column["unit"], column["unit_before"], column["flags"], renames
@@ -167,15 +168,12 @@ class TableBuilder:
         for row, (added, deleted) in self._lines.items():
             c["lines_added"][row] += added
             c["lines_deleted"][row] += deleted
-        types = {"time": np.int64, "committer_time": np.int64, "flags": np.uint8, "fixes": np.bool_}
-        for name in ("file_changes", "lines_added", "lines_deleted", "reverts"):
-            types[name] = np.int32
-        return CommitTable(**{n: np.array(v, types[n]) if n in types else v for n, v in c.items()})
+        numbers = {n: np.array(v, COMMIT_TYPES[n]) if n in COMMIT_TYPES else v for n, v in c.items()}
+        return CommitTable(**numbers)
 
     def _continue(self, base: EditTable) -> None:
         for name, chunks in self._columns.items():
-            if name not in _CHAINED:
-                chunks.append(getattr(base, name))
+            chunks.append(getattr(base, name))
         self._name_counts.append(np.diff(base.name_offsets))
         for name, values in self._commits.items():
             held = getattr(base.commits, name)
@@ -187,27 +185,31 @@ class TableBuilder:
         self._renames.extend((c, a, b) for c, a, b in base.renames.tolist())
         flat = base.tokens.astype("<u2").tobytes()
         bounds = (base.offsets * 2).tolist()
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             self._state(flat[start:end])
 
     def _author(self, record: CommitRecord) -> str:
         who = f"{record.author_name} <{record.author_email}>"
         if self._with_authors:
             return who
-        return hashlib.blake2b(who.encode("utf-8", "replace"), key=self._salt[:64], digest_size=8).hexdigest()
+        secret = self._salt[:64]
+        return hashlib.blake2b(who.encode("utf-8", "replace"), key=secret, digest_size=8).hexdigest()
 
     def _path(self, path: bytes) -> int:
         return self._paths.setdefault(path, len(self._paths))
 
-    def _intern_units(self, before: Iterable[str], after: Iterable[str]) -> tuple[I32, I32]:
+    def _intern_units(self, batch: EditBatch) -> tuple[I32, I32]:
+        """Number the unit before and after each edit; the one that does not exist takes the other's name."""
         units, pairs = self._units, []
-        for b, a in zip(before, after, strict=True):
-            pairs.append((units.setdefault(b, len(units)), units.setdefault(a, len(units))))
+        for b, a, f in zip(batch.before_unit, batch.after_unit, batch.flags.tolist(), strict=True):
+            before = a if f & FLAG_CREATED else b
+            after = b if f & FLAG_DELETED else a
+            pairs.append((units.setdefault(before, len(units)), units.setdefault(after, len(units))))
         both = np.array(pairs, np.int32).reshape(-1, 2)
         return both[:, 0].copy(), both[:, 1].copy()
 
     def _intern_names(self, batch: EditBatch) -> I32:
-        """Number names by first use and not by their place in the batch's list, which knows only its batch."""
+        """Number names by first use, not by their place in a list that knows only its batch."""
         used, first = np.unique(batch.name_ids, return_index=True)
         numbers = np.zeros(len(batch.names), np.int32)
         for i in used[np.argsort(first)].tolist():
@@ -223,7 +225,9 @@ class TableBuilder:
             )
         ]
         (b, bo), (a, ao) = sides
-        ids = [(self._state(b[bo[i] : bo[i + 1]]), self._state(a[ao[i] : ao[i + 1]])) for i in range(len(batch))]
+        ids = [
+            (self._state(b[bo[i] : bo[i + 1]]), self._state(a[ao[i] : ao[i + 1]])) for i in range(len(batch))
+        ]
         both = np.array(ids, np.int32).reshape(-1, 2)
         return both[:, 0].copy(), both[:, 1].copy()
 

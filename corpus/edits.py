@@ -51,7 +51,7 @@ class _Batch:
     commits: int = 0
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The consumer has gone; raised in the reading thread only."""
 
 
@@ -60,8 +60,8 @@ def extract(
     commits: Iterable[CommitRecord],
     ledger: Ledger | None = None,
     *,
-    window: int = 256,
-    action: str = "v15",
+    window: int,
+    action: str,
     jobs: int = 0,
     progress: Callable[[int], object] | None = None,
     base: EditTable | None = None,
@@ -133,10 +133,10 @@ class _Reader:
         """Decide by the raw diff alone; count in the ledger what is not worth reading."""
         path = self._builder.add_change(commit, change)
         before = change.old_oid if _python(change.old_path) else None
-        after = (change.content or change.new_oid) if _python(change.new_path) else None
-        if change.content == b"" and _python(change.new_path):
-            after = b""
-        modes = [m for m, p in ((change.old_mode, change.old_path), (change.new_mode, change.new_path)) if _python(p)]
+        after = change.new_oid if change.content is None else change.content
+        after = after if _python(change.new_path) else None
+        sides = ((change.old_mode, change.old_path), (change.new_mode, change.new_path))
+        modes = [mode for mode, side in sides if _python(side)]
         cause = None
         if record.boundary:
             cause = Cause.SHALLOW_BOUNDARY
@@ -204,7 +204,7 @@ def _weight(blob: Blob) -> int:
 
 
 def _in_thread(batches: Iterator[_Batch]) -> Iterator[_Batch]:
-    """Run an iterator in a thread, one item ahead. An error there is raised here; leaving here ends it there."""
+    """Run an iterator in a thread, one item ahead; its errors are raised here, and leaving ends it."""
     ahead: queue.Queue[_Batch | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -213,14 +213,14 @@ def _in_thread(batches: Iterator[_Batch]) -> Iterator[_Batch]:
             with suppress(queue.Full):
                 ahead.put(item, timeout=0.1)
                 return
-        raise _Stopped
+        raise _StoppedError
 
     def work() -> None:
-        with suppress(_Stopped):
+        with suppress(_StoppedError):
             try:
                 for batch in batches:
                     put(batch)
-            except _Stopped:
+            except _StoppedError:
                 raise
             except BaseException as e:
                 put(e)

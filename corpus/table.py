@@ -118,7 +118,7 @@ class EditTable:
         return len(self.before)
 
     def select(self, which: ArrayLike) -> EditTable:
-        """Keep some edits, by mask [N] or indices, in the order given; states and commits stay as they are."""
+        """Keep some edits, by mask [N] or indices in order; states and commits stay as they are."""
         index = np.asarray(which)
         if index.dtype == np.bool_:
             index = np.flatnonzero(index)
@@ -178,6 +178,17 @@ EDIT_COLUMNS = (
     "tokens_added", "tokens_removed", "lines", "first_changed_line",
 )  # fmt: skip
 NAME_COLUMNS = ("name_ids", "name_flags", "name_lines")
+COMMIT_TYPES: dict[str, type[np.generic]] = {
+    "time": np.int64,
+    "committer_time": np.int64,
+    "flags": np.uint8,
+    "file_changes": np.int32,
+    "lines_added": np.int32,
+    "lines_deleted": np.int32,
+    "reverts": np.int32,
+    "fixes": np.bool_,
+}
+"""The columns of a `CommitTable` that are arrays; the others are lists of text."""
 
 
 def _check_offsets(name: str, offsets: I64, end: int) -> None:
