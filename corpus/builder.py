@@ -54,7 +54,8 @@ class TableBuilder:
         salt: bytes = b"",
         with_authors: bool = False,
     ) -> None:
-        self._ids = {"tokenizer_id": tokenizer_id, "action_id": action_id}
+        self._tokenizer_id = tokenizer_id
+        self._action_id = action_id
         self._window = window
         self._salt = salt
         self._with_authors = with_authors
@@ -142,7 +143,7 @@ class TableBuilder:
 
     def table(self) -> EditTable:
         """Return the table so far, with its chains."""
-        column = {name: np.concatenate(chunks) for name, chunks in self._columns.items()}
+        column: dict[str, Any] = {name: np.concatenate(chunks) for name, chunks in self._columns.items()}
         renames = np.array(self._renames, np.int32).reshape(-1, 3)
         column["chain"], column["step"] = chains.assign(
             column["commit"], column["path"], column["unit"], column["unit_before"], column["flags"], renames
@@ -159,7 +160,8 @@ class TableBuilder:
             units=list(self._units),
             names=list(self._names),
             window=self._window,
-            **self._ids,
+            tokenizer_id=self._tokenizer_id,
+            action_id=self._action_id,
             **column,
         )
 
@@ -168,8 +170,8 @@ class TableBuilder:
         for row, (added, deleted) in self._lines.items():
             c["lines_added"][row] += added
             c["lines_deleted"][row] += deleted
-        numbers = {n: np.array(v, COMMIT_TYPES[n]) if n in COMMIT_TYPES else v for n, v in c.items()}
-        return CommitTable(**numbers)
+        columns: dict[str, Any] = c | {n: np.array(c[n], kind) for n, kind in COMMIT_TYPES.items()}
+        return CommitTable(**columns)
 
     def _continue(self, base: EditTable) -> None:
         for name, chunks in self._columns.items():

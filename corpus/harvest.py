@@ -112,7 +112,7 @@ def _harvest(
     # The parser is needed from here on only; seeing that nothing is new is not slowed down by it.
     from codewm.corpus.builder import truncate
     from codewm.corpus.edits import extract
-    from codewm.corpus.ledger import Ledger
+    from codewm.corpus.ledger import Ledger, sums
 
     line = repo.first_parents(tip)
     if options.max_commits:
@@ -146,6 +146,8 @@ def _harvest(
         salt=author_salt(repo, create=True),
         with_authors=options.with_authors,
     )
+    if not all(s.balanced for s in sums(table, ledger).values()):
+        raise RuntimeError("file changes are neither among the edits nor in the ledger")
     header = Header(
         repository=repo.identity,
         root=repo.root,
@@ -183,9 +185,8 @@ def _old(path: Path, line: list[str], options: Options) -> tuple[Store | None, s
 def _common(old: Store | None, line: list[str]) -> int:
     """How many commits the stored line and the present one share from the start."""
     stored = old.table.commits.oid if old is not None else []
-    return next(
-        (i for i, (a, b) in enumerate(zip(stored, line, strict=False)) if a != b), min(len(stored), len(line))
-    )
+    shorter = min(len(stored), len(line))
+    return next((i for i in range(shorter) if stored[i] != line[i]), shorter)
 
 
 def _different(header: Header, options: Options) -> str:

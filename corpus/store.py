@@ -4,9 +4,9 @@
     bytes 4096..      HDF5: /states /edits /edit_names /commits /authors /paths /units /names /renames /ledger
 
 HDF5 allows a foreign block before it ("user block"), so any HDF5 tool opens the file. The block makes two
-things cheap: seeing that nothing is new needs no HDF5 at all, and a damaged file is found by its SHA-256 before
-the HDF5 library, which does not expect malice, sees a byte of it. A file is written beside its place, flushed
-to disk and renamed, so the old one lives until the new one is whole.
+things cheap: seeing that nothing is new needs no HDF5 at all, and a damaged file is found by its SHA-256
+before the HDF5 library, which does not expect malice, sees a byte of it. A file is written beside its place,
+flushed to disk and renamed, so the old one lives until the new one is whole.
 """
 
 from __future__ import annotations
@@ -205,13 +205,13 @@ def _table(file: h5py.File, header: Header) -> tuple[EditTable, NDArray[np.int32
     columns = {column: _get(file, f"states/{name}") for name, column in _STATES.items()}
     columns |= {name: _get(file, f"edits/{name}") for name in EDIT_COLUMNS}
     columns |= {column: _get(file, f"edit_names/{name}") for name, column in _EDIT_NAMES.items()}
-    numbers = {name: _get(file, f"commits/{name}") for name in COMMIT_TYPES}
-    texts = {name: _get_text(file, f"commits/{name}") for name in _COMMIT_TEXT}
+    of_commits: dict[str, Any] = {name: _get(file, f"commits/{name}") for name in COMMIT_TYPES}
+    of_commits |= {name: _get_text(file, f"commits/{name}") for name in _COMMIT_TEXT}
     authors = _get_text(file, "authors")
     author = _get(file, "commits/author")
     if author.size and not 0 <= int(author.min()) <= int(author.max()) < len(authors):
         raise ValueError("commits/author points outside")
-    commits = CommitTable(**numbers, **texts, author=[authors[i] for i in author.tolist()])
+    commits = CommitTable(**of_commits, author=[authors[i] for i in author.tolist()])
     table = EditTable(
         **columns,
         commits=commits,
