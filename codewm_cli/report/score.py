@@ -1,0 +1,179 @@
+"""A `Report` in, a table, JSON or JSON lines out. Pure functions; everything from the repository is made
+inert.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from codewm.cli.console import inert
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from codewm.model.scoring.report import CommitScore, Report, UnitScore
+
+SCHEMA = "codewm.score/1"
+_UNITS_SHOWN = 2
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """Return the report as schema `codewm.score/1`; fields are only ever added within a version."""
+    return {**_head(report), "commits": [commit_to_dict(c) for c in report.commits]}
+
+
+def to_json(report: Report) -> str:
+    """Return one JSON document; text is escaped to ASCII, so no terminal can be addressed by it."""
+    return json.dumps(to_dict(report), indent=2)
+
+
+def to_jsonl(report: Report) -> list[str]:
+    """Return one line per commit, each with the schema, repository and model it belongs to."""
+    head = _head(report)
+    return [json.dumps({**head, **commit_to_dict(c)}) for c in report.commits]
+
+
+def _head(report: Report) -> dict[str, Any]:
+    calibration = report.calibration
+    return {
+        "schema": SCHEMA,
+        "repo": report.repository,
+        "model": {
+            "source": report.model_source,
+            "digest": report.model_digest,
+            "tokenizer_id": report.tokenizer_id,
+            "action_id": report.action_id,
+        },
+        "calibration": {
+            "commits": calibration.commits,
+            "edits": calibration.edits,
+            "reference_edits": calibration.reference_edits,
+        },
+        "alert_budget": list(report.alert_budget),
+    }
+
+
+def commit_to_dict(commit: CommitScore) -> dict[str, Any]:
+    """Return one commit of the schema."""
+    return {
+        "oid": commit.oid,
+        "subject": _text(commit.subject),
+        "author_time": commit.author_time,
+        "merge": commit.merge,
+        "state": commit.state,
+        "score": commit.score,
+        "percentile": commit.percentile,
+        "percentile_size_matched": commit.percentile_size_matched,
+        "p_value": commit.p_value,
+        "alert": commit.alert,
+        "lines_added": commit.lines_added,
+        "lines_deleted": commit.lines_deleted,
+        "reasons": [_text(r) for r in commit.reasons],
+        "units": [unit_to_dict(u) for u in commit.units],
+    }
+
+
+def unit_to_dict(unit: UnitScore) -> dict[str, Any]:
+    """Return one unit of the schema."""
+    return {
+        "path": _text(unit.path),
+        "unit": _text(unit.unit),
+        "kind": unit.kind,
+        "change": unit.change,
+        "test": unit.test,
+        "lines": list(unit.lines),
+        "first_changed_line": unit.first_changed_line,
+        "tokens_added": unit.tokens_added,
+        "tokens_removed": unit.tokens_removed,
+        "action": dict(unit.action),
+        "surprise": unit.surprise,
+        "percentile": unit.percentile,
+        "percentile_size_matched": unit.percentile_size_matched,
+        "displacement": unit.displacement,
+        "predicted_displacement": unit.predicted_displacement,
+        "channels": {name: dict(vars(channel)) for name, channel in unit.channels.items()},
+        "reasons": [_text(r) for r in unit.reasons],
+        "neighbours": [
+            {
+                "oid": n.oid,
+                "path": _text(n.path),
+                "unit": _text(n.unit),
+                "similarity": n.similarity,
+                "subject": _text(n.subject),
+            }
+            for n in unit.neighbours
+        ],
+    }
+
+
+def _text(s: str) -> str:
+    """Keep text as it is, but for bytes that are no UTF-8: a lone surrogate is not valid in JSON text."""
+    return s.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def to_table(report: Report) -> Table:
+    """Return the table for people, newest commit first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("commit", no_wrap=True)
+    table.add_column("subject", max_width=34, no_wrap=True, overflow="ellipsis")
+    for title in ("score", "pct", "at size", "lines"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("what drove it", overflow="fold", ratio=1)
+    for commit in report.commits:
+        style = "bold red" if commit.alert else "dim" if commit.state != "scored" else ""
+        cells = (
+            _name(commit),
+            inert(commit.subject),
+            _decimal(commit.score),
+            _whole(commit.percentile),
+            _whole(commit.percentile_size_matched),
+            f"+{commit.lines_added} -{commit.lines_deleted}",
+        )
+        table.add_row(*(Text(cell, style=style) for cell in cells), Text(_why(commit), style=style))
+    return table
+
+
+def _name(commit: CommitScore) -> str:
+    mark = "!" if commit.alert else "M" if commit.merge else " "
+    return f"{mark} {commit.oid[:8] or 'pending'}"
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _whole(value: float | None) -> str:
+    # 99.6 is not the hundredth percentile.
+    return "-" if value is None else str(int(value))
+
+
+def _why(commit: CommitScore) -> str:
+    if commit.state != "scored":
+        return {
+            "no Python": "no Python file changed",
+            "no code": "comments or formatting only",
+            "no parent": "parent missing (shallow clone)",
+        }[commit.state]
+    if commit.reasons:
+        return inert(commit.reasons[0])
+    shown = ", ".join(f"{u.path}::{u.unit}" for u in commit.units[:_UNITS_SHOWN])
+    more = len(commit.units) - _UNITS_SHOWN
+    return inert(f"nothing unusual: {shown}") + (f" and {more} more" if more > 0 else "")
+
+
+def to_notes(report: Report) -> list[str]:
+    """Return what people are told beside the table: model, calibration, action, alerts."""
+    allowed, per = report.alert_budget
+    alerts = sum(c.alert for c in report.commits)
+    found = f"{alerts} alert{'' if alerts == 1 else 's'} (marked !)" if alerts else "no alerts"
+    return [
+        f"Model: {report.model_sentence}.",
+        f"Calibration: {report.calibration.sentence}.",
+        f"Told about each edit ({report.action_id}): {', '.join(report.action_names)}.",
+        f"{found[0].upper()}{found[1:]} at a budget of {allowed} in {per} ordinary commits; "
+        "a score says 'unusual here', never 'wrong'.",
+    ]

@@ -1,0 +1,137 @@
+"""A `Past` in, `<data_dir>/calibration.safetensors` out, and back: why the second run and the hook are fast.
+
+Schema `codewm.calibration/1`. It is only ever a copy of what the history says: anything wrong with it
+(damage, another schema, another model) means that it is built again, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codewm.corpus.history import Names
+from codewm.model.scoring.channels import CHANNELS, Edits
+from codewm.model.scoring.past import Past
+
+SCHEMA = "codewm.calibration/1"
+FILE_NAME = "calibration.safetensors"
+_COLUMNS = ("commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted")
+_STRINGS = ("oids", "subjects", "paths", "units")
+
+
+class CacheDamagedError(Exception):
+    """The file exists but cannot be used as it is."""
+
+
+def save(path: Path, past: Past, key: str) -> bool:
+    """Write the past for the model and settings that `key` names; False where the place is not writable."""
+    from safetensors.numpy import save as serialise
+
+    arrays: dict[str, NDArray[np.generic]] = {name: getattr(past.edits, name) for name in _COLUMNS}
+    arrays |= {
+        "lines_added": past.lines_added,
+        "path": past.path,
+        "unit": past.unit,
+        "start.hashes": past.start.hashes,
+        "start.counts": past.start.counts,
+        "gained": past.gained,
+        "gained_in": past.gained_in,
+    }
+    strings = {name: getattr(past, name) for name in _STRINGS}
+    meta = {
+        "schema": SCHEMA,
+        "key": key,
+        "from_root": past.from_root,
+        "source": past.source,
+        "channels": list(CHANNELS),
+        **strings,
+    }
+    # ASCII JSON keeps undecodable path bytes (lone surrogates) as escapes.
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode("ascii"), dtype=np.uint8)
+    data = serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    return _replace(path, data)
+
+
+def load(path: Path, key: str) -> Past | None:
+    """Read the past back; None where there is none for `key`. Raises `CacheDamagedError`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as parse
+
+    try:
+        arrays = parse(path.read_bytes())
+        meta = json.loads(arrays.pop("meta").tobytes())
+        if meta["schema"] != SCHEMA or meta["key"] != key or meta["channels"] != list(CHANNELS):
+            return None
+        past = _past(arrays, meta)
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as e:
+        raise CacheDamagedError(str(e)) from e
+    return past
+
+
+def _past(arrays: dict[str, NDArray[np.generic]], meta: dict[str, object]) -> Past:
+    strings = {name: meta[name] for name in _STRINGS}
+    if not all(isinstance(v, list) and all(isinstance(s, str) for s in v) for v in strings.values()):
+        raise ValueError("string tables are not lists of strings")
+    edits = Edits(row=np.arange(len(arrays["commit"])), **{name: arrays[name] for name in _COLUMNS})  # type: ignore[arg-type]
+    past = Past(
+        edits=edits,
+        lines_added=arrays["lines_added"],  # type: ignore[arg-type]
+        path=arrays["path"],  # type: ignore[arg-type]
+        unit=arrays["unit"],  # type: ignore[arg-type]
+        start=Names(arrays["start.hashes"], arrays["start.counts"]),  # type: ignore[arg-type]
+        gained=arrays["gained"],  # type: ignore[arg-type]
+        gained_in=arrays["gained_in"],  # type: ignore[arg-type]
+        from_root=bool(meta["from_root"]),
+        source=str(meta["source"]),
+        **strings,  # type: ignore[arg-type]
+    )
+    _check(past)
+    return past
+
+
+def _check(past: Past) -> None:
+    """Refuse arrays that do not fit together: an index out of range would surface far from here."""
+    n, c, edits = len(past.edits), len(past.oids), past.edits
+    columns = [getattr(edits, name) for name in _COLUMNS] + [past.path, past.unit]
+    fits = (
+        all(len(column) == n for column in columns)
+        and edits.channels.shape == (n, len(CHANNELS))
+        and edits.displacement.ndim == 2
+        and len(past.subjects) == len(past.lines_added) == c
+        and len(past.gained) == len(past.gained_in)
+        and len(past.start.hashes) == len(past.start.counts)
+        and all(_within(index, size) for index, size in (
+            (edits.commit, c), (past.gained_in, c), (past.path, len(past.paths)),
+            (past.unit, len(past.units)), (edits.kind, 4), (edits.change, 3)))
+        and not np.any(np.diff(edits.commit) < 0)
+        and not np.any(past.start.hashes[1:] <= past.start.hashes[:-1])
+    )  # fmt: skip
+    if not fits:
+        raise ValueError("its parts do not fit together")
+
+
+def _within(index: NDArray[np.generic], size: int) -> bool:
+    return len(index) == 0 or bool(index.min() >= 0 and index.max() < size)  # type: ignore[operator,attr-defined]
+
+
+def _replace(path: Path, data: bytes) -> bool:
+    """Write beside the file, then rename: a reader sees the old or the new one, never half."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        Path(temporary).replace(path)
+    except OSError:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        return False
+    return True

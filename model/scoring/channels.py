@@ -1,0 +1,165 @@
+"""Unit edits in, raw channel values out: what the model did not foresee, and which names came from nowhere.
+
+Every channel is one value per edit, higher is stranger, NaN where it has nothing to say. None is comparable
+with another, or across sizes, before `calibrate` has looked at the repository's past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import codewm_core as core
+from codewm.corpus.history import Names, Replay, replay
+from codewm.model.scoring.settings import NameSettings
+from codewm.model.scoring.sinks import SINKS, sink_of
+
+if TYPE_CHECKING:
+    from codewm.corpus.table import EditTable
+
+Floats = NDArray[np.float64]
+CHANNELS = ("displacement", "new_identifiers")
+CHANGES = ("created", "deleted", "modified")
+_TEST_FOLDERS = frozenset({"test", "tests", "testing"})
+
+
+@dataclass(frozen=True)
+class Edits:
+    """N unit edits as scoring sees them; no-ops are not among them."""
+
+    row: NDArray[np.int64]
+    """[N] index in the table they came from."""
+    commit: NDArray[np.int32]
+    """[N] index of the commit."""
+    size: NDArray[np.int32]
+    """[N] tokens added plus removed."""
+    change: NDArray[np.uint8]
+    """[N] index into `CHANGES`."""
+    kind: NDArray[np.uint8]
+    """[N] index into `codewm_core.KINDS`."""
+    test: NDArray[np.bool_]
+    """[N] the file is a test file; calibrated among its like, because tests are made of new names."""
+    channels: Floats
+    """[N, len(CHANNELS)] raw values, NaN where undefined."""
+    displacement: NDArray[np.float16]
+    """[N, D] actual displacement t(s') - t(s)."""
+    length: NDArray[np.float32]
+    """[N] norm of the actual displacement."""
+    predicted: NDArray[np.float32]
+    """[N] norm of the predicted displacement."""
+
+    def __len__(self) -> int:
+        return len(self.commit)
+
+
+def measure(
+    engine: core.Engine, table: EditTable, names: Names, settings: NameSettings, threads: int
+) -> tuple[Edits, Replay]:
+    """Measure every edit of the table that changes code; `names` was known before its first commit."""
+    rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
+    known = replay(names, table)
+    actual, predicted = displacements(engine, table, rows, threads)
+    flags = table.flags[rows]
+    created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
+    fresh = new_identifiers(table, known, settings)[rows]
+    is_test = np.array([is_test_path(p) for p in table.paths], dtype=np.bool_)
+    edits = Edits(
+        row=rows,
+        commit=table.commit[rows],
+        size=table.tokens_added[rows] + table.tokens_removed[rows],
+        change=np.where(created, 0, np.where(deleted, 1, 2)).astype(np.uint8),
+        kind=table.kind[rows],
+        test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
+        channels=np.column_stack([residual(actual, predicted), fresh]),
+        displacement=actual.astype(np.float16),
+        length=np.linalg.norm(actual, axis=1),
+        predicted=np.linalg.norm(predicted, axis=1),
+    )
+    return edits, known
+
+
+def displacements(
+    engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return actual d = t(s') - t(s) and predicted d_hat = g(f(s), h(a)) of the rows, each [n, D].
+
+    Each distinct state is encoded once.
+    """
+    before, after = table.before[rows], table.after[rows]
+    targets, where = np.unique(np.concatenate([before, after]), return_inverse=True)
+    t = engine.encode_target(*table.states(targets), threads=threads)
+    where = where.ravel()
+    sources, at = np.unique(before, return_inverse=True)
+    f = engine.encode_online(*table.states(sources), threads=threads)
+    h = engine.encode_action(np.ascontiguousarray(table.action[rows]))
+    predicted = engine.predict(np.ascontiguousarray(f[at.ravel()]), h)
+    return t[where[len(rows) :]] - t[where[: len(rows)]], predicted
+
+
+def residual(actual: NDArray[np.float32], predicted: NDArray[np.float32]) -> Floats:
+    """|d - d_hat| of each row: how far from the predicted place the edit landed."""
+    return np.linalg.norm(actual - predicted, axis=1).astype(np.float64)
+
+
+def new_identifiers(table: EditTable, known: Replay, settings: NameSettings) -> Floats:
+    """[N] weight of the added names by how unknown they were; NaN where no name was added.
+
+    Sum over the added names of novelty x use (+ the sink's weight), divided by their number plus
+    `pseudo_names`. Novelty is 0 for a name the unit had, `in_module` for one its module had, else 1 / (1 +
+    log2(1 + m)) for one that m other files had: 1 for a name nobody had. Names that the same commit defines
+    (parameters, assignments, definitions) count `bound` times. As of the date: `known.before` is what was
+    known then.
+    """
+    n = len(table)
+    counts = np.diff(table.name_offsets)
+    edit = np.repeat(np.arange(n), counts)
+    flags = table.name_flags
+    rarity = 1.0 / (1.0 + np.log2(1.0 + known.before))
+    novelty = np.where(flags & core.NAME_IN_MODULE, settings.in_module, rarity)
+    novelty = np.where(flags & core.NAME_IN_UNIT, 0.0, novelty)
+    novelty = np.where(_defined_here(table, edit), settings.bound * novelty, novelty)
+    value = np.bincount(edit, weights=novelty + _sink_weights(table), minlength=n)
+    return np.where(counts > 0, value / (counts + settings.pseudo_names), np.nan)
+
+
+def _defined_here(table: EditTable, edit: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[K] the commit of this use binds the name somewhere: its own inventions are ordinary."""
+    width = max(len(table.names), 1)
+    key = table.commit[edit].astype(np.int64) * width + table.name_ids
+    bound = (table.name_flags & core.NAME_BOUND) != 0
+    return np.isin(key, key[bound])
+
+
+def _sink_weights(table: EditTable) -> Floats:
+    """[K] extra weight of each use that is a new sink."""
+    weights = np.zeros(len(table.name_ids))
+    dangerous = np.array([name in SINKS for name in table.names], dtype=np.bool_)
+    if dangerous.any():
+        for k in np.flatnonzero(dangerous[table.name_ids]):
+            sink = sink_of(table.names[table.name_ids[k]], int(table.name_flags[k]))
+            weights[k] = sink.weight if sink else 0.0
+    return weights
+
+
+def strata(edits: Edits) -> NDArray[np.int64]:
+    """[N, 4] what an edit is compared within, finest first: change x kind x test, change x test, change,
+    all.
+    """
+    change, test = edits.change.astype(np.int64), edits.test.astype(np.int64)
+    # Functions and methods are one kind of thing here.
+    kind = np.array([0, 0, 1, 2], dtype=np.int64)[edits.kind]
+    zero = np.zeros(len(edits), np.int64)
+    return np.column_stack([(change * 3 + kind) * 2 + test, change * 2 + test, change, zero])
+
+
+def is_test_path(path: str) -> bool:
+    """Tell whether a path looks like a test file: a folder `test(s)` or `testing`, or a `test_`/`_test`
+    name.
+    """
+    p = PurePosixPath(path)
+    named = p.name.startswith("test_") or p.stem.endswith("_test") or p.name in {"conftest.py", "tests.py"}
+    return named or bool(_TEST_FOLDERS.intersection(p.parts[:-1]))

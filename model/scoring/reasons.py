@@ -1,0 +1,54 @@
+"""Calibrated channel values in, short sentences for people out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import codewm_core as core
+from codewm.model.scoring.sinks import sink_of
+
+if TYPE_CHECKING:
+    from codewm.corpus.history import Replay
+    from codewm.corpus.table import EditTable
+
+NAMES_SHOWN = 4
+# Channels as people read them.
+TITLES = {"displacement": "displacement", "new_identifiers": "new identifiers"}
+
+
+def displacement(raw: float, median: float, change: str) -> str:
+    """Say how far from the prediction an edit landed, in units of what is usual for its like."""
+    ratio = raw / median if median > 0 else float("inf")
+    article = {"created": "a created unit", "deleted": "a deleted unit"}.get(change, "an edit")
+    far = "about" if ratio < 1.05 else f"{ratio:.1f}x"
+    return f"displacement: landed {far} as far from the prediction as {article} of its size usually does here"
+
+
+def new_identifiers(table: EditTable, known: Replay, row: int) -> str:
+    """Say how many of an edit's added names came from nowhere, and name the worst."""
+    part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
+    flags, before, ids = table.name_flags[part], known.before[part], table.name_ids[part]
+    kind = core.KINDS[table.kind[row]]
+    created = bool(table.flags[row] & core.FLAG_CREATED)
+    new = (flags & core.NAME_IN_UNIT) == 0
+    nowhere = new & ((flags & core.NAME_IN_MODULE) == 0) & (before == 0)
+    sinks = [sink_of(table.names[i], int(f)) for i, f in zip(ids, flags, strict=True)]
+    # Dangerous ones first, then by how unknown they are; names bound here last, because inventing those is
+    # normal.
+    bound = (flags & core.NAME_BOUND) != 0
+    weight = np.array([s.weight if s else 0.0 for s in sinks])
+    module = (flags & core.NAME_IN_MODULE) != 0
+    order = np.lexsort((np.arange(len(ids)), before, module, bound, -weight))
+    shown = [table.names[ids[k]] for k in order if new[k]][:NAMES_SHOWN]
+    counted = f"{int(new.sum())} of {len(ids)} added names {'are' if new.sum() != 1 else 'is'} new"
+    where = f"to this {kind}"
+    if created:
+        counted = f"{int((new & ~module).sum())} of {len(ids)} names are new"
+        where = "to the module"
+    text = f"new identifiers: {counted} {where}, {int(nowhere.sum())} to the repository"
+    if shown:
+        text += f": {', '.join(shown)}"
+    worst = sinks[order[0]] if len(order) else None
+    return f"{text} ({table.names[ids[order[0]]]} {worst.reason})" if worst else text

@@ -1,0 +1,365 @@
+"""A repository and what to score in, a `Report` out: the one function behind `codewm score` and the hook.
+
+    commits to score ─► edits ─► raw channels ─┐
+    past before them ─► edits ─► raw channels ─┴► p-values ─► surprise of units ─► commits ─► Report
+
+Everything is compared with the past before the first scored commit and judged by the names known when it
+was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import codewm_core as core
+from codewm.corpus.errors import UserError
+from codewm.corpus.history import harvest_live, names_of_tree
+from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
+from codewm.model.scoring import reasons
+from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata
+from codewm.model.scoring.combine import noisy_or, per_commit
+from codewm.model.scoring.engine_model import ScoringModel
+from codewm.model.scoring.gather import past_before
+from codewm.model.scoring.past import Past, concatenate, empty_past
+from codewm.model.scoring.reference import Reference, parse_reference
+from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
+from codewm.model.scoring.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    from codewm.corpus.git import CommitRecord, Repository
+    from codewm.corpus.history import Replay
+    from codewm.corpus.table import EditTable
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to score."""
+
+    kind: str = "range"
+    """'range', 'staged' or 'worktree'."""
+    revisions: str | None = None
+    """`A..B` or one revision; None is the last `latest` commits, from the root where there are fewer."""
+    latest: int = 20
+    merges: str = "first-parent"
+    """'first-parent' scores merges against their first parent, 'skip' leaves them out."""
+
+
+def score(
+    repo: Repository,
+    target: Target,
+    model: ScoringModel,
+    settings: ScoreSettings | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Score the commits (or the staged or work-tree change) that `target` names.
+
+    Raises `UserError` for what cannot be scored; `warn` hears one sentence about each thing that went
+    differently.
+    """
+    settings = settings or ScoreSettings()
+    records = select(repo, target)
+    base = records[0].parents[0] if records[0].parents and not records[0].boundary else ""
+    past, source = past_before(repo, base, model, settings, warn)
+    if records[0].boundary:
+        # A shallow clone ends here: its own tree is the earliest thing that is known.
+        past = empty_past(names_of_tree(repo, records[0].oid, settings.history), from_root=False)
+    table = harvest_live(repo, records, window=model.window, action=model.action)
+    edits, known = measure(model.engine, table, past.names, settings.names, settings.threads)
+    judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
+    writer = _Writer(table, edits, known, judged, past, model, settings)
+    commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
+    return Report(
+        repository=repo.identity if base or records[0].oid else "",
+        model_source=model.source,
+        model_digest=model.digest,
+        model_sentence=model.sentence,
+        tokenizer_id=core.TOKENIZER_ID,
+        action_id=model.action,
+        action_names=model.action_names,
+        calibration=_calibration(past, judged, source),
+        alert_budget=settings.alert_budget,
+        commits=commits[::-1],
+    )
+
+
+def select(repo: Repository, target: Target) -> list[CommitRecord]:
+    """List the records to score, oldest first. Raises `UserError` if there are none."""
+    if target.kind == "staged":
+        record = repo.staged()
+        if not record.changes:
+            raise UserError("nothing is staged", "stage a change with 'git add', or score a range of commits")
+        return [record]
+    if target.kind == "worktree":
+        record = repo.worktree()
+        if not record.changes:
+            raise UserError("the work tree has no changes", "edit something, or score a range of commits")
+        return [record]
+    if target.revisions is None:
+        records = list(repo.commits(repo.head(), merges=target.merges, max_count=target.latest))
+    else:
+        records = list(repo.commits(repo.parse_range(target.revisions), merges=target.merges))
+    if not records:
+        what = (
+            f"'{target.revisions}' holds no commits" if target.revisions else "there are no commits to score"
+        )
+        raise UserError(what, "write OLDER..NEWER, and '--merges' if there are only merges in it")
+    if all(record.boundary for record in records):
+        raise UserError(
+            "the parent of this commit is missing, because this is a shallow clone",
+            "'git fetch --unshallow' brings it (in CI: fetch-depth: 0)",
+        )
+    return records
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What n edits and c commits mean, compared with the past."""
+
+    channels: dict[str, Calibrated]
+    surprise: Floats
+    """[n] noisy-or, NaN without anything to compare with."""
+    units: Calibrated
+    """Of the surprises."""
+    score: Floats
+    """[c] highest surprise."""
+    commits: Calibrated
+    """Of the scores, matched on lines added."""
+    reference_edits: int
+    past_commits: int
+    """Scored commits of the repository itself."""
+
+
+def judge(
+    edits: Edits,
+    lines_added: NDArray[np.int32],
+    past: Past,
+    reference: Reference | None,
+    settings: ScoreSettings,
+) -> Judged:
+    """Turn raw channels into p-values, surprises and scores."""
+    history, history_lines = past.edits, past.lines_added
+    if reference is not None:
+        shift = np.int32(len(history_lines))
+        history = concatenate_raw(history, reference.edits, shift)
+        history_lines = np.concatenate([history_lines, reference.lines_added])
+    cal = settings.calibration
+    k = cal.neighbours
+    old, new = _Matched(history), _Matched(edits)
+    before, now = {}, {}
+    for i, name in enumerate(CHANNELS):
+        reference_sample, sample = old.sample(history.channels[:, i]), new.sample(edits.channels[:, i])
+        before[name] = calibrate(reference_sample, reference_sample, k, cal, own=True)
+        now[name] = calibrate(sample, reference_sample, k, cal)
+    past_surprise = _surprise(before, settings)
+    surprise = _surprise(now, settings)
+    past_scores = per_commit(past_surprise, history.commit, len(history_lines))
+    scores = per_commit(surprise, edits.commit, len(lines_added))
+    past_commits = single_stratum(past_scores, log_size(history_lines))
+    return Judged(
+        channels=now,
+        surprise=surprise,
+        units=calibrate(new.sample(surprise), old.sample(past_surprise), k, cal),
+        score=scores,
+        commits=calibrate(
+            single_stratum(scores, log_size(lines_added)), past_commits, cal.commit_neighbours, cal
+        ),
+        reference_edits=0 if reference is None else len(reference.edits),
+        past_commits=len(np.unique(past.edits.commit)),
+    )
+
+
+class _Matched:
+    """Edits with what they are matched on."""
+
+    def __init__(self, edits: Edits) -> None:
+        self._sizes, self._strata = log_size(edits.size), strata(edits)
+
+    def sample(self, values: Floats) -> Sample:
+        return Sample(values, self._sizes, self._strata)
+
+
+def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
+    """Put a reference sample behind a history; displacements are left out."""
+    from dataclasses import replace
+
+    bare = np.empty((len(history), 0), np.float16)
+    later = replace(reference, commit=reference.commit + shift)
+    return concatenate(replace(history, displacement=bare), later)
+
+
+def _surprise(channels: dict[str, Calibrated], settings: ScoreSettings) -> Floats:
+    p = {name: c.p_tail for name, c in channels.items()}
+    silent = np.all([np.isnan(v) for v in p.values()], axis=0)
+    return np.where(silent, np.nan, noisy_or(p, settings.combine))
+
+
+def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Reference | None:
+    """The base model's sample, where the repository's own past is too short to stand alone."""
+    enough = settings.calibration
+    if len(past.edits) >= enough.little_edits and len(np.unique(past.edits.commit)) >= enough.little_commits:
+        return None
+    return parse_reference(model.engine.metadata.get("calibration", "{}"))
+
+
+def _calibration(past: Past, judged: Judged, source: str) -> Calibration:
+    commits, edits, more = judged.past_commits, len(past.edits), judged.reference_edits
+    own = f"{commits} past commits ({edits} edits) of this repository"
+    if more:
+        sentence = f"too little history ({own}): {more} edits of the base model's repositories joined in"
+    elif not edits:
+        sentence = "there is no history before these commits, and so nothing to compare them with"
+    else:
+        sentence = f"compared with {own}"
+        if commits < 50:
+            sentence += ": too little history for more than a hint"
+    return Calibration(commits, edits, source, more, sentence)
+
+
+@dataclass
+class _Writer:
+    """Puts one run's arrays into the report's words."""
+
+    table: EditTable
+    edits: Edits
+    known: Replay
+    judged: Judged
+    past: Past
+    model: ScoringModel
+    settings: ScoreSettings
+    _directions: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._directions = _unit_vectors(self.past.edits.displacement)
+
+    def commit(self, c: int, record: CommitRecord) -> CommitScore:
+        """Report commit `c` of the table."""
+        table, judged = self.table, self.judged
+        index = np.flatnonzero(self.edits.commit == c)
+        surprise = np.nan_to_num(judged.surprise[index], nan=-1.0)
+        # Most surprising first; ties in the order of the diff.
+        index = index[np.argsort(-surprise, kind="stable")]
+        shown = self.settings.units_explained
+        units = tuple(self._unit(int(i), explain=rank < shown) for rank, i in enumerate(index))
+        p = _number(judged.commits.p_value[c])
+        allowed, per = self.settings.alert_budget
+        alert = p is not None and p <= allowed / per
+        return CommitScore(
+            oid=record.oid,
+            subject=record.subject,
+            author_time=record.author_time,
+            merge=bool(table.commits.flags[c] & COMMIT_MERGE),
+            state=self._state(c, record, len(index)),
+            score=_number(judged.score[c]),
+            percentile=_number(judged.commits.percentile[c]),
+            percentile_size_matched=_number(judged.commits.percentile_matched[c]),
+            p_value=p,
+            alert=alert,
+            lines_added=int(table.commits.lines_added[c]),
+            lines_deleted=int(table.commits.lines_deleted[c]),
+            reasons=self._commit_reasons(units, alert),
+            units=units,
+        )
+
+    def _state(self, c: int, record: CommitRecord, edits: int) -> str:
+        if self.table.commits.flags[c] & COMMIT_BOUNDARY:
+            return "no parent"
+        if edits:
+            return "scored"
+        return "no code" if any(change.is_python for change in record.changes) else "no Python"
+
+    def _commit_reasons(self, units: tuple[UnitScore, ...], alert: bool) -> tuple[str, ...]:
+        said = [f"{u.path}::{u.unit}: {reason}" for u in units for reason in u.reasons]
+        del alert
+        return tuple(said[: self.settings.reasons_shown])
+
+    def _unit(self, i: int, *, explain: bool) -> UnitScore:
+        table, edits, judged = self.table, self.edits, self.judged
+        row = int(edits.row[i])
+        action = {n: _short(v) for n, v in zip(self.model.action_names, table.action[row], strict=True)}
+        channels = {name: self._channel(name, i) for name in CHANNELS}
+        return UnitScore(
+            path=table.paths[table.path[row]],
+            unit=table.units[table.unit[row]],
+            kind=core.KINDS[table.kind[row]],
+            change=CHANGES[edits.change[i]],
+            test=bool(edits.test[i]),
+            lines=(int(table.lines[row, 0]), int(table.lines[row, 1])),
+            first_changed_line=int(table.first_changed_line[row]),
+            tokens_added=int(table.tokens_added[row]),
+            tokens_removed=int(table.tokens_removed[row]),
+            action=action,
+            surprise=_number(judged.surprise[i]),
+            percentile=_number(judged.units.percentile[i]),
+            percentile_size_matched=_number(judged.units.percentile_matched[i]),
+            displacement=_short(edits.length[i]),
+            predicted_displacement=_short(edits.predicted[i]),
+            channels=channels,
+            reasons=self._reasons(i, row, channels) if explain else (),
+            neighbours=self._neighbours(i) if explain else (),
+        )
+
+    def _channel(self, name: str, i: int) -> Channel:
+        calibrated = self.judged.channels[name]
+        return Channel(
+            raw=_number(self.edits.channels[i, CHANNELS.index(name)]),
+            percentile=_number(calibrated.percentile[i]),
+            percentile_size_matched=_number(calibrated.percentile_matched[i]),
+            p_value=_number(calibrated.p_value[i]),
+        )
+
+    def _reasons(self, i: int, row: int, channels: dict[str, Channel]) -> tuple[str, ...]:
+        """One sentence for each channel that finds the edit unusual, the strongest first."""
+        judged = self.judged.channels
+        speaking = [
+            n for n, c in channels.items() if c.p_value is not None and c.p_value <= self.settings.speaks
+        ]
+        speaking.sort(key=lambda n: float(judged[n].p_tail[i]))
+        said = []
+        for name in speaking:
+            if name == "new_identifiers":
+                said.append(reasons.new_identifiers(self.table, self.known, row))
+            else:
+                raw, median = float(self.edits.channels[i, 0]), float(judged[name].median[i])
+                said.append(reasons.displacement(raw, median, CHANGES[self.edits.change[i]]))
+        return tuple(said)
+
+    def _neighbours(self, i: int) -> tuple[Neighbour, ...]:
+        """The past edits whose displacements point most nearly the same way."""
+        if not len(self._directions) or self._directions.shape[1] == 0:
+            return ()
+        direction = _unit_vectors(self.edits.displacement[i : i + 1])[0]
+        similarity = self._directions @ direction
+        nearest = np.argsort(-similarity, kind="stable")[: self.settings.neighbours_shown]
+        past = self.past
+        return tuple(
+            Neighbour(
+                oid=past.oids[past.edits.commit[j]],
+                subject=past.subjects[past.edits.commit[j]],
+                path=past.paths[past.path[j]],
+                unit=past.units[past.unit[j]],
+                similarity=_short(similarity[j]),
+            )
+            for j in nearest
+        )
+
+
+def _unit_vectors(rows: NDArray[np.float16]) -> NDArray[np.float32]:
+    wide = rows.astype(np.float32)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.float32(1e-12))
+
+
+def _short(value: float | np.floating) -> float:
+    """Keep four significant digits: the rest is noise, and differs between machines."""
+    return float(f"{float(value):.4g}")
+
+
+def _number(value: float | np.floating) -> float | None:
+    return None if np.isnan(value) else float(f"{float(value):.6g}")

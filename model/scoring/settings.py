@@ -1,0 +1,72 @@
+"""Every number that scoring depends on, once, with the reason it is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from codewm.corpus.history import HistoryLimit
+
+
+@dataclass(frozen=True)
+class NameSettings:
+    """Weights of the new-identifiers channel (`channels.new_identifiers`)."""
+
+    in_module: float = 0.15
+    """A name the unit lacked but its module has: ordinary work, nearly no evidence."""
+    bound: float = 0.2
+    """Factor for names bound here (parameters, assignment targets): inventing those is what edits do."""
+    pseudo_names: float = 2.0
+    """Added to the denominator of the share, so that one new name out of one is not the maximum."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """How a raw value becomes a percentile and a p-value (`calibrate`)."""
+
+    neighbours: int = 200
+    """Past edits, nearest in log size, that an edit is compared with."""
+    commit_neighbours: int = 200
+    """Past commits, nearest in log lines added, that a commit is compared with."""
+    stratum_minimum: int = 100
+    """A stratum (edit type, kind, test or not) with fewer members is merged with its neighbours."""
+    tail_share: float = 0.1
+    """Share of a neighbourhood from which the tail beyond its largest value is extrapolated."""
+    little_edits: int = 100
+    """With fewer past edits, the base model's reference sample joins in."""
+    little_commits: int = 50
+
+
+@dataclass(frozen=True)
+class CombineSettings:
+    """The noisy-or of channels (`combine.noisy_or`)."""
+
+    prior: float = 0.05
+    """Share of edits believed unusual before looking."""
+    alternative: float = 0.25
+    """`a` of the Beta(a, 1) that p-values of unusual edits are taken to follow; ordinary ones are uniform."""
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What `score` does."""
+
+    history: HistoryLimit = field(default_factory=HistoryLimit)
+    names: NameSettings = field(default_factory=NameSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    combine: CombineSettings = field(default_factory=CombineSettings)
+    alert_budget: tuple[int, int] = (2, 100)
+    """At most so many alerts per so many ordinary commits."""
+    speaks: float = 0.1
+    """A channel whose p-value is at most this gives a reason."""
+    neighbours_shown: int = 3
+    """Past edits shown with each unit."""
+    reasons_shown: int = 3
+    """Reasons shown with each commit."""
+    units_explained: int = 50
+    """Units of one commit that get neighbours and reasons, most surprising first; the rest are still
+    scored.
+    """
+    extend_commits: int = 100
+    """A cached calibration this many first-parent commits behind is extended rather than rebuilt."""
+    threads: int = 0
+    """Threads of the engine and the parser; 0 is one per core."""
