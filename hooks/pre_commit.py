@@ -78,12 +78,13 @@ def _line(unit: UnitScore) -> str:
     rank = (
         ""
         if unit.percentile_size_matched is None
-        else f" (percentile {unit.percentile_size_matched:.1f} for its kind)"
+        else f" (percentile {unit.percentile_size_matched:.1f} for its kind and size)"
     )
     channel = _loudest(unit)
     reason = f": {unit.reasons[0]}" if unit.reasons else ""
     step = NEXT_STEP.get(channel, "read it once more")
-    return f"codewm: unusual edit of {unit.unit} at {place}{rank}{reason}; {step}, 'codewm score --staged' says more"
+    more = "'codewm score --staged' says more"
+    return f"codewm: unusual edit of {unit.unit} at {place}{rank}{reason}; {step}, {more}"
 
 
 def _loudest(unit: UnitScore) -> str:
