@@ -1,0 +1,229 @@
+"""`codewm train`: a repository's chains (or several) in, a local world model and its held-out table out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codewm.cli import config, console
+from codewm.corpus.errors import UserError
+
+if TYPE_CHECKING:
+    from codewm.corpus.git import Repository
+    from codewm.corpus.store import Header
+    from codewm.corpus.table import EditTable
+    from codewm.model.config import TrainConfig
+    from codewm.model.evaluation.metrics import Row
+    from codewm.model.train import Outcome
+
+SCHEMA = "codewm.eval/1"
+INTERRUPTED = 130
+MODEL_FILE = "model.safetensors"
+
+
+def run(
+    repo: Annotated[Path, typer.Argument(metavar="[REPO]", help="A folder inside the repository.")] = Path(),
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Wall clock for everything. Default: 10.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Optimiser steps instead of minutes; exactly repeatable.")
+    ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="auto|base|scratch|PATH",
+            help="Fine-tune the shipped base model or a model file, or start from nothing.",
+        ),
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights and order; never of the split.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="A torch device.")] = "cpu",
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option("--corpus", help="chains.h5 files or folders of them, instead of this repository."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Model file. Default: in the repository's Git folder.")
+    ] = None,
+    f32: Annotated[bool, typer.Option("--f32", help="Also write the model unquantised, beside it.")] = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other training setting; see model/config.py."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest interrupted run, on its own settings.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the held-out table as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
+) -> int:
+    """Fit the world model to this repository, on its own history.
+
+    The latest fifth of the edits is held out, and the figures on it are printed beside their nulls. Ctrl-C stops
+    early, keeps the best checkpoint, and installs it all the same.
+    """
+    if find_spec("torch") is None:
+        raise UserError("training needs torch, which is not installed", "pip install 'codewm[train]'")
+    # Threads that spin while they wait make training 4x slower as soon as anything else runs (docs/lab-log.md);
+    # the OpenMP runtime reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with ExitStack() as stack:
+        if corpus:
+            if output is None:
+                raise UserError("--corpus needs --output", "for example --output model.safetensors")
+            tables, sources = _read_corpora(_corpus_files(corpus))
+            home = output.parent
+        else:
+            repository = _open(stack, repo)
+            tables, sources = _harvest(stack, repository, quiet)
+            home = repository.data_dir
+            output = output or home / MODEL_FILE
+        settings = _settings(minutes, steps, start, seed, device, setting or [])
+        outcome = _train(tables, sources, settings, home, output, resume, f32, quiet)
+    if not outcome.rows:
+        console.say(
+            f"stopped before there was a model to keep; 'codewm train --resume' goes on with {outcome.folder}", quiet
+        )
+        return INTERRUPTED
+    if as_json:
+        console.data(json.dumps(_to_json(outcome, sources), indent=2))
+    else:
+        from codewm.cli.report import training as report
+
+        console.render(report.to_table(outcome.rows))
+    _verdict(outcome.rows, quiet)
+    console.say(f"model written to {output}; 'codewm score' uses it from now on", quiet or bool(corpus))
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def _open(stack: ExitStack, repo: Path) -> Repository:
+    from codewm.corpus.git import Repository
+
+    return stack.enter_context(Repository.open(repo))
+
+
+def _harvest(stack: ExitStack, repository: Repository, quiet: bool) -> tuple[list[EditTable], list[dict[str, Any]]]:
+    """Bring the repository's chains up to date and read them."""
+    from codewm.corpus.harvest import Options, harvest
+    from codewm.corpus.store import read
+
+    chosen = config.for_repository(repository, {}).harvest
+
+    def bar(total: int) -> Callable[[int], object] | None:
+        return None if quiet else stack.enter_context(console.progress("harvesting", total)).advance
+
+    result = harvest(
+        repository,
+        Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs),
+        None,
+        bar,
+    )
+    table = result.store.table if result.store is not None else read(result.path)
+    return [table], [_source(result.path, result.header)]
+
+
+def _corpus_files(places: Sequence[Path]) -> list[Path]:
+    """Every named file, and every .h5 under a named folder, in a fixed order."""
+    files: list[Path] = []
+    for place in places:
+        files += sorted(place.rglob("*.h5")) if place.is_dir() else [place]
+    if not files:
+        raise UserError("--corpus names no chains", "'codewm harvest' makes chains.h5")
+    return files
+
+
+def _read_corpora(files: Sequence[Path]) -> tuple[list[EditTable], list[dict[str, Any]]]:
+    from codewm.corpus.store import read_store
+
+    stores = [(file, read_store(file)) for file in files]
+    return [s.table for _, s in stores], [_source(file, s.header) for file, s in stores]
+
+
+def _source(path: Path, header: Header) -> dict[str, Any]:
+    """Where edits came from, without the machine's own paths."""
+    parts = [path.stem, *(p.name for p in path.resolve().parents)]
+    name = next((p for p in parts if p not in ("chains", "codewm", ".git", "repo", "")), "")
+    return {"name": name.removesuffix(".git"), "root": header.root, "tip": header.tip, "edits": header.edits}
+
+
+def _settings(
+    minutes: float | None, steps: int | None, start: str, seed: int, device: str, pairs: Sequence[str]
+) -> TrainConfig:
+    from codewm.model.config import TrainConfig, from_mapping
+
+    values: dict[str, Any] = {"start": start, "seed": seed, "device": device}
+    if minutes is not None or steps is not None:
+        values |= {"minutes": minutes, "steps": steps}
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return from_mapping(TrainConfig, values)
+
+
+def _train(
+    tables: Sequence[EditTable],
+    sources: list[dict[str, Any]],
+    settings: TrainConfig,
+    home: Path,
+    output: Path,
+    resume: bool,
+    f32: bool,
+    quiet: bool,
+) -> Outcome:
+    import torch
+
+    from codewm.cli.report import training as report
+    from codewm.model.batches import prepare
+    from codewm.model.checkpoint import RunFolder, latest_unfinished
+    from codewm.model.config import from_json
+    from codewm.model.export import export_copy
+    from codewm.model.train import train
+
+    if resume:
+        folder = latest_unfinished(home / "runs")
+        settings = from_json(folder.config.read_text(encoding="utf-8"))[1]
+    else:
+        folder = RunFolder(home / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-s{settings.seed}")
+    data = prepare(tables, settings)
+    provenance = {"sources": sources, "tool": version("codewm"), "torch": torch.__version__}
+    with report.Display(quiet=quiet) as display:
+        outcome = train(
+            data, settings, folder, report=display, resume=resume, output=output, provenance=provenance
+        )
+    if f32 and outcome.rows:
+        export_copy(folder.weights, output, output.with_suffix(".f32.safetensors"), "f32")
+    return outcome
+
+
+def _verdict(rows: Sequence[Row], quiet: bool) -> None:
+    """One line: did prediction learn anything that the nulls do not have?"""
+    for row in rows:
+        if row.metric == "delta_cosine" and row.subset == "all":
+            lost = [name.replace("_", " ") for name in row.margins if name not in row.beats]
+            text = "better than every null (95% intervals)" if not lost else "not clearly better than: " + ", ".join(lost)
+            console.say(f"delta cosine {row.value:.3f} on {row.n:,} held-out edits, {text}", quiet)
+
+
+def _to_json(outcome: Outcome, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "suite": "held-out",
+        "model": None if outcome.model_file is None else str(outcome.model_file),
+        "data": sources,
+        "interrupted": outcome.interrupted,
+        "steps": outcome.steps,
+        "validation_r2": outcome.best_validation_r2,
+        "rows": [row.as_json() for row in outcome.rows],
+    }

@@ -1,0 +1,150 @@
+"""Every default of the model and its training, once; JSON in, validated frozen dataclasses out.
+
+Unknown keys are errors: a misspelt setting must not silently train something else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from codewm.corpus.errors import UserError
+
+CONFIG_SCHEMA = "codewm.train-config/1"
+PRECISIONS = ("auto", "f32", "bf16")
+CORRUPTIONS = ("drop", "swap", "mutate", "argument", "paste")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the networks: what the engine needs to run the exported weights."""
+
+    vocab_size: int
+    window: int = 256  # tokens of a state, at most
+    dim: int = 128  # D
+    heads: int = 4
+    mlp: int = 512
+    target_loops: int = 3  # applications of the one shared block
+    online_loops: int = 3
+    predictor_blocks: int = 2
+    predictor_loops: int = 2  # applications of each predictor block
+    action: str = "v15"
+    action_dim: int = 15  # A
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that cannot be built."""
+        for name in (
+            "vocab_size",
+            "window",
+            "dim",
+            "heads",
+            "mlp",
+            "target_loops",
+            "online_loops",
+            "predictor_blocks",
+            "predictor_loops",
+            "action_dim",
+        ):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UserError(f"model config: {name} must be a positive whole number")
+        if self.dim % self.heads:
+            raise UserError(f"model config: dim {self.dim} is not a multiple of heads {self.heads}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; `minutes` or `steps` bounds the whole run, stage 1 included."""
+
+    minutes: float | None = 10.0  # wall clock, evaluation included
+    steps: int | None = None  # optimiser steps over both stages; exact and reproducible
+    start: str = "auto"  # auto | base | scratch | a model file
+    seed: int = 0  # weights, order, masks, corruptions; never the split
+    device: str = "cpu"
+    precision: str = "auto"  # arithmetic inside the networks; weights and evaluation stay f32
+    holdout: float = 0.2  # latest share of edits by commit time, never trained on by either stage
+    validation: float = 0.1  # latest share of the training edits, kept for early stopping
+    max_edits: int = 200_000  # training edits drawn (seeded) when there are more
+    edits_per_minute: int = 12_000  # no more training edits than there is time to see
+    max_validation: int = 2_000  # edits looked at during training
+    max_evaluation: int = 20_000  # held-out edits in the final table, drawn by whole commits
+    evaluations_per_minute: int = 2_000  # and no more than a short run has time to look at
+    tokens_per_batch: int = 8_192  # padded tokens of a batch
+    edits_per_batch: int = 256
+    # stage 1: the masked-token teacher
+    teacher_share: float = 0.4  # of the minutes or steps
+    teacher_lr: float = 2e-3
+    mask_share: float = 0.2  # of the tokens
+    whiten_floor: float = 1e-2  # smallest eigenvalue kept, relative to the largest
+    whiten_states: int = 20_000
+    # stage 2: online encoder, action encoder, predictor
+    lr: float = 1e-3
+    online_lr_scale: float = 0.5  # f starts trained, h and g do not
+    weight_decay: float = 0.05
+    warmup: float = 0.05  # of the stage
+    clip: float = 1.0
+    token_dropout: float = 0.1  # share of before-tokens masked while predicting
+    contrast: float = 0.2  # weight of InfoNCE
+    temperature: float = 0.1
+    corruptions: int = 1  # corrupted next states per edit, made once
+    variance: float = 0.0  # weight of the floor under the spread of predictions
+    # watching
+    evaluations: int = 12  # validation passes per run, evenly spaced
+    patience: int = 5  # validation passes without a better R2 before stage 2 stops
+    bootstrap: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be run."""
+        if (self.minutes is None) == (self.steps is None):
+            raise UserError("give either minutes or steps", "for example --minutes 5")
+        if self.minutes is not None and not self.minutes > 0:
+            raise UserError("minutes must be above 0")
+        if self.steps is not None and self.steps < 2:
+            raise UserError("steps must be at least 2")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"unknown precision {self.precision!r}", f"one of {', '.join(PRECISIONS)}")
+        for name in ("holdout", "validation", "teacher_share", "mask_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"train config: {name} must lie between 0 and 1")
+        if not 0 <= self.token_dropout < 1:
+            raise UserError("train config: token_dropout must lie in [0, 1)")
+        if self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
+            raise UserError("train config: corruptions >= 0, patience >= 1 and evaluations >= 1")
+        if not 0 < self.whiten_floor <= 1:
+            raise UserError("train config: whiten_floor must lie in (0, 1]")
+
+
+C = TypeVar("C", ModelConfig, TrainConfig)
+
+
+def from_mapping(kind: type[C], values: Mapping[str, Any]) -> C:
+    """A config from plain values; an unknown or missing key is a UserError."""
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UserError(f"unknown {kind.__name__} key: {', '.join(unknown)}", "known: " + ", ".join(sorted(known)))
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UserError(f"incomplete {kind.__name__}: {error}") from error
+
+
+def to_json(model: ModelConfig, train: TrainConfig) -> str:
+    """Both configs as one JSON document, the `config.json` of a run."""
+    body = {"schema": CONFIG_SCHEMA, "model": asdict(model), "train": asdict(train)}
+    return json.dumps(body, indent=2) + "\n"
+
+
+def from_json(text: str) -> tuple[ModelConfig, TrainConfig]:
+    """The inverse of to_json."""
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"config is not JSON: {error}") from error
+    if not isinstance(body, dict) or body.get("schema") != CONFIG_SCHEMA:
+        raise UserError(f"config is not a {CONFIG_SCHEMA} document")
+    unknown = sorted(set(body) - {"schema", "model", "train"})
+    if unknown:
+        raise UserError(f"unknown config key: {', '.join(unknown)}")
+    return from_mapping(ModelConfig, body["model"]), from_mapping(TrainConfig, body["train"])

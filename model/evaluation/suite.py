@@ -1,0 +1,63 @@
+"""A trained model and held-out edits in, the table of figures with every null out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codewm.model.batches import encode
+from codewm.model.dynamics import Targets, online_latents, predict
+from codewm.model.evaluation import nulls
+from codewm.model.evaluation.metrics import Row, table
+from codewm.model.jepa import JEPA
+from codewm.model.session import Session
+
+
+def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]:
+    """Figures over all held-out edits, and over those of units that exist on both sides.
+
+    Created and deleted units are easy (what is deleted moves exactly to the empty state), so the second table is
+    the one that says whether the dynamics of change were learned. All in f32.
+    """
+    data, config = session.data, session.config
+    edits = data.holdout
+    states, inverse = np.unique(np.concatenate([data.before[edits], data.after[edits]]), return_inverse=True)
+    encoded = encode(model.target, data.tokens, data.offsets, states, device=config.device)
+    z, after = encoded[inverse[: len(edits)]], encoded[inverse[len(edits) :]]
+    d = after - z
+    latents = online_latents(session, model, edits)
+    action = data.action[edits]
+
+    fit, validation = data.fit, data.validation
+    fit_d = targets.displacement(session, fit)
+    linear = nulls.linear_map(
+        (targets.z[data.before[fit]], data.action[fit], fit_d),
+        (
+            targets.z[data.before[validation]],
+            data.action[validation],
+            targets.displacement(session, validation),
+        ),
+        z,
+        action,
+    )
+    d_hat = predict(session, model, edits, action, latents)
+    others = {
+        "copy": nulls.copy(d),
+        "constant_mean": nulls.constant_mean(fit_d, len(d)),
+        "zero_action": nulls.zero_action(lambda a: predict(session, model, edits, a, latents), action),
+        "shuffled_action": nulls.shuffled_action(lambda a: predict(session, model, edits, a, latents), action),
+        "linear_map": linear,
+    }
+    commit = data.commit[edits]
+    rows = table(d_hat, d, z, commit, others, resamples=config.bootstrap)
+    modified = data.group[edits] == 0
+    if modified.sum() > 1:
+        rows += table(
+            d_hat[modified],
+            d[modified],
+            z[modified],
+            commit[modified],
+            {k: v[modified] for k, v in others.items()},
+            subset="modified",
+            resamples=config.bootstrap,
+        )
+    return rows

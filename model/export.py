@@ -1,0 +1,121 @@
+"""Trained weights in, the engine's one safetensors file out (format codewm.model/1), f32 or int8.
+
+int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The whitening and the
+positions stay f32: the first multiplies every displacement, the second costs little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import codewm_core
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from codewm.corpus.errors import UserError
+from codewm.model.checkpoint import load_tensors, write_atomic
+from codewm.model.config import ModelConfig, from_json, from_mapping
+
+FORMAT = "codewm.model/1"
+QUANTS = ("f32", "int8")
+
+
+def quantised(name: str, tensor: Tensor) -> bool:
+    """Whether int8 export stores this tensor as I8."""
+    return (
+        tensor.ndim == 2 and name.endswith(".weight") and ".whiten." not in name and not name.endswith("position.weight")
+    )
+
+
+def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight [out, in] f32 -> (I8 [out, in], scale f32 [out]) with weight ~ I8 * scale."""
+    scale = weight.abs().amax(1) / 127.0
+    safe = scale.clamp_min(1e-12)
+    return (weight / safe[:, None]).round().clamp(-127, 127).to(torch.int8), safe.float()
+
+
+def engine_tensors(weights: Mapping[str, Tensor], quant: str) -> dict[str, Tensor]:
+    """The file's tensors for a state_dict of JEPA."""
+    out: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        value = tensor.detach().cpu().float().contiguous()
+        if quant == "int8" and quantised(name, value):
+            out[name], out[name + ".scale"] = quantise_rows(value)
+        else:
+            out[name] = value
+    return out
+
+
+def export(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    *,
+    quant: str = "int8",
+    provenance: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the engine file, in one step."""
+    if quant not in QUANTS:
+        raise UserError(f"unknown quantisation {quant!r}", f"one of {', '.join(QUANTS)}")
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(config), sort_keys=True),
+        "tokenizer_id": codewm_core.TOKENIZER_ID,
+        "action": config.action,
+        "action_names": json.dumps(list(codewm_core.ACTIONS[config.action])),
+        "quant": quant,
+        "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
+        "metrics": json.dumps(dict(metrics or {}), sort_keys=True),
+        "calibration": json.dumps(dict(calibration or {}), sort_keys=True),
+    }
+    tensors = engine_tensors(weights, quant)
+    write_atomic(path, save({k: tensors[k] for k in sorted(tensors)}, metadata=metadata))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
+    """An engine file -> (state_dict of JEPA in f32, its config, the file's metadata)."""
+    hint = "train or export it again"
+    try:
+        with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+            metadata: dict[str, str] = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read model {path.name}: {error}", hint) from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path.name} is not a {FORMAT} file", hint)
+    if metadata.get("tokenizer_id") != codewm_core.TOKENIZER_ID:
+        raise UserError(f"{path.name} was made with another tokeniser", hint)
+    try:
+        config = from_mapping(ModelConfig, json.loads(metadata["config"]))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{path.name} has no readable config", hint) from error
+    weights = {
+        name: tensor.float() * tensors[name + ".scale"][:, None] if tensor.dtype == torch.int8 else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(".scale")
+    }
+    return weights, config, metadata
+
+
+def export_copy(weights: Path, about: Path | None, path: Path, quant: str) -> None:
+    """Export a run's checkpoint; the metadata of the model file `about`, if given, is carried over."""
+    tensors, _ = load_tensors(weights)
+    config, _ = from_json((weights.parent / "config.json").read_text(encoding="utf-8"))
+    metadata = load(about)[2] if about is not None else {}
+    export(
+        path,
+        tensors,
+        config,
+        quant=quant,
+        provenance=json.loads(metadata.get("provenance", "{}")),
+        metrics=json.loads(metadata.get("metrics", "{}")),
+        calibration=json.loads(metadata.get("calibration", "{}")),
+    )
