@@ -72,7 +72,7 @@ def functions(where: Path) -> list[tuple[Path, ast.FunctionDef]]:
     for path in sorted((where / "src").rglob("*.py")):
         module = ast.parse(path.read_text())
         classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
-        for node in (n for owner in (module, *classes) for n in owner.body):
+        for node in (*module.body, *(n for owner in classes for n in owner.body)):
             if isinstance(node, ast.FunctionDef) and len(node.body) >= 4:
                 found.append((path, node))
     return found

@@ -109,7 +109,7 @@ def test_every_key_says_the_same_in_every_layer(tmp_path: Path, row: tuple[str, 
         "score.history": 5,
     }.get(key)
     if value is None:
-        value = {bool: True, int: 5, str: "HEAD"}.get(type(default), 55.0)  # type: ignore[assignment]
+        value = {bool: True, int: 5, str: "HEAD"}.get(type(default), 55.0)
     section, name = key.split(".")
     literal = str(value).lower() if not isinstance(value, str) else f'"{value}"'
     (tmp_path / ".codewm.toml").write_text(f"[{section}]\n{name} = {literal}\n")

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "codewm.hooks": {"codewm.hooks", "codewm.model", "codewm.corpus"},
     "codewm.cli": {"codewm.cli", "codewm.hooks", "codewm.model", "codewm.corpus"},
 }
-ONLY_IN = {
+ONLY_IN: dict[str, Callable[[str], bool]] = {
     "torch": lambda rel: rel.startswith("model/") and not rel.startswith(("model/scoring/", "model/base/")),
     "h5py": lambda rel: rel == "corpus/store.py",
     "subprocess": lambda rel: rel == "corpus/git.py",
