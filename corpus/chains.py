@@ -61,9 +61,7 @@ def _by_commit(renames: I32) -> dict[int, list[tuple[int, int]]]:
     return moves
 
 
-def _move_files(
-    live: dict[int, dict[int, tuple[int, int]]], moves: Sequence[tuple[int, int]]
-) -> None:
+def _move_files(live: dict[int, dict[int, tuple[int, int]]], moves: Sequence[tuple[int, int]]) -> None:
     """Carry the living units of renamed files over, all at once: two files may have swapped names."""
     taken = [(new, live.pop(old, {})) for old, new in moves]
     live.update(taken)

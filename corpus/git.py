@@ -138,7 +138,8 @@ class Repository:
     @cached_property
     def is_partial(self) -> bool:
         """Objects were left out when this was cloned, to be fetched on demand."""
-        return bool(self.config("extensions").get("extensions.partialclone"))
+        remotes = self.config("remote").items()
+        return any(key.endswith(".promisor") and value.lower() == "true" for key, value in remotes)
 
     def config(self, section: str) -> dict[str, str]:
         """Every configured value below `section` (lower case) by its full name; the last one wins."""
@@ -384,7 +385,8 @@ class _BlobReader:
         stdout: IO[bytes] | None = self._process.stdout
         assert stdout is not None
         header = stdout.readline().split()
-        if len(header) == 2 and header[1] in (b"missing", b"ambiguous"):
+        if len(header) == 2 and header[1] == b"missing":
+            self._refuse_damage(oid)
             return oid, None, -1
         if len(header) != 3:
             raise self._died()
@@ -401,6 +403,12 @@ class _BlobReader:
         if len(content) != size + 1:
             raise self._died()
         return oid, (content[:-1] if kind == b"blob" else None), (size if kind == b"blob" else -1)
+
+    def _refuse_damage(self, oid: str) -> None:
+        """Git calls a damaged object missing, too, and says so on stderr; that must not be skipped."""
+        damage = _stderr(self._where, "cat-file", "-t", oid)
+        if b"error:" in damage:
+            raise _explained(damage, self._where)
 
     def _died(self) -> UserError:
         _close(self._process.stdin)
@@ -460,20 +468,29 @@ def _start(where: Path, *args: str, stdin: bool = False) -> subprocess.Popen[byt
 
 
 def _run(where: Path, *args: str, check: bool = True, index: Path | None = None) -> bytes:
-    environment: Mapping[str, str] = _environment()
-    if index is not None:
-        environment = {**environment, "GIT_INDEX_FILE": str(index)}
-    try:
-        done = subprocess.run(
-            _command(where, args), stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False
-        )
-    except FileNotFoundError:
-        raise UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer") from None
+    """Return the output; '' where git failed and that was to be expected (not `check`)."""
+    done = _done(where, args, index)
     if done.returncode == 0:
         return done.stdout
     if check or b"dubious ownership" in done.stderr:
         raise _explained(done.stderr, where)
     return b""
+
+
+def _stderr(where: Path, *args: str) -> bytes:
+    return _done(where, args, None).stderr
+
+
+def _done(where: Path, args: tuple[str, ...], index: Path | None) -> subprocess.CompletedProcess[bytes]:
+    environment: Mapping[str, str] = _environment()
+    if index is not None:
+        environment = {**environment, "GIT_INDEX_FILE": str(index)}
+    try:
+        return subprocess.run(
+            _command(where, args), stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False
+        )
+    except FileNotFoundError:
+        raise UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer") from None
 
 
 def _complaint(process: subprocess.Popen[bytes]) -> bytes:

@@ -85,19 +85,22 @@ def harvest(
     """Bring the store up to HEAD. `progress` is given the commits to do and returns what to call."""
     path = store_path(repo) if out is None else out
     tip = repo.head()
-    unchanged = _unchanged(path, tip, options)
+    unchanged = _unchanged(repo, path, tip, options)
     if unchanged is not None:
         return unchanged
     with exclusive(path):
         # Another harvest may have finished between the look and the lock.
-        return _unchanged(path, tip, options) or _harvest(repo, path, tip, options, progress)
+        return _unchanged(repo, path, tip, options) or _harvest(repo, path, tip, options, progress)
 
 
-def _unchanged(path: Path, tip: str, options: Options) -> Harvest | None:
+def _unchanged(repo: Repository, path: Path, tip: str, options: Options) -> Harvest | None:
     if options.rebuild or not path.exists():
         return None
     header = read_header(path)
     if header.tip != tip or _different(header, options):
+        return None
+    # A shallow clone that was deepened has the same tip and a longer past.
+    if header.shallow and header.root not in repo.boundaries:
         return None
     return Harvest(path, "unchanged", "", 0, header, None)
 
@@ -151,6 +154,7 @@ def _harvest(
     header = Header(
         repository=repo.identity,
         root=repo.root,
+        shallow=repo.root in repo.boundaries,
         tip=tip,
         tokenizer_id=table.tokenizer_id,
         action_id=table.action_id,

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from codewm.corpus.records import CommitRecord
 
 _FIX = re.compile(
-    r"\b(fix(e[sd]|ing|up)?|bug(s|fix(es)?)?|hotfix(es)?|regress(ion|ions|ed)|crash(es|ed)?|defects?|faults?)\b", re.I
+    r"\b(fix(e[sd]|ing|up)?|bug(s|fix(es)?)?|hotfix(es)?|regress(ion|ions|ed)|crash(es|ed)?|defects?|faults?)\b",
+    re.I,
 )
 # Version numbers, typing and spelling: words that say "fix" without a defect in the code.
-_NO_FIX = re.compile(r"\b(typos?|docs?|docstrings?|spelling|changelog|lint|flake8|mypy|formatting|link|links)\b", re.I)
+_NO_FIX = re.compile(
+    r"\b(typos?|docs?|docstrings?|spelling|changelog|lint|flake8|mypy|formatting|link|links)\b", re.I
+)
 _REVERTS_OID = re.compile(r"\bThis reverts (?:merge )?commit ([0-9a-f]{7,64})\b", re.I)
 _REVERTS_SUBJECT = re.compile(r'^Revert "(.*)"\s*(?:\(#\d+\))?$')
 _PULL_REQUEST = re.compile(r"^Merge (pull request|branch|remote)", re.I)

@@ -51,7 +51,9 @@ class Header:
     repository: str
     """`Repository.identity`."""
     root: str
-    """First commit of the first-parent line."""
+    """First commit of the first-parent line that there was."""
+    shallow: bool
+    """A shallow clone ended at `root`, whose parent was missing."""
     tip: str
     """Newest commit harvested."""
     tokenizer_id: str
@@ -145,6 +147,9 @@ def _header(path: Path, raw: IO[bytes]) -> tuple[Header, str]:
         raise UserError(f"'{path}' is not a store of codewm", _REBUILD)
     try:
         values = json.loads(start[len(_MAGIC) :].rstrip(b"\0"))
+        own = values.pop("header_sha256")
+        if own != _own_checksum(values):
+            raise ValueError("checksum")
         checksum, length = values.pop("sha256"), values.pop("length")
         schema = values.get("schema")
         if schema != SCHEMA:
@@ -163,10 +168,15 @@ def _header(path: Path, raw: IO[bytes]) -> tuple[Header, str]:
 
 def _head(header: Header, checksum: str, length: int) -> bytes:
     values = {**asdict(header), "sha256": checksum, "length": length}
+    values["header_sha256"] = _own_checksum(values)
     block = _MAGIC + json.dumps(values, indent=1, sort_keys=True).encode()
     if len(block) > _HEADER_BYTES:
         raise ValueError("the header does not fit its block")
     return block.ljust(_HEADER_BYTES, b"\0")
+
+
+def _own_checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _digest(raw: IO[bytes]) -> tuple[str, int]:

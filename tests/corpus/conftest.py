@@ -1,0 +1,50 @@
+"""Repositories that the scripts of tests/fixtures build with real git."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codewm.corpus.harvest import Options
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+def build(script: str, folder: Path) -> Path:
+    """Run a script in `folder`, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["bash", str(FIXTURES / script), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("history.sh", tmp_path_factory.mktemp("history") / "repo")
+
+
+@pytest.fixture
+def history(_history: Path, clone: Callable[[Path], Path]) -> Path:
+    """Give a copy of the history that has everything in it."""
+    return clone(_history)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Callable[..., Path]:
+    """Give a maker of bare clones; further words go to `git clone`."""
+
+    def make(source: Path, *words: str, name: str = "clone.git") -> Path:
+        place = tmp_path / name
+        command = ["git", "clone", "-q", "--bare", *words, f"file://{source}", str(place)]
+        subprocess.run(command, check=True, capture_output=True)
+        return place
+
+    return make
+
+
+@pytest.fixture
+def options() -> Options:
+    """Give the default options."""
+    return Options(window=256, action="v15", merges="first-parent", jobs=1)

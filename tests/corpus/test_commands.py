@@ -1,0 +1,97 @@
+"""Claims about `codewm harvest` and `codewm info`:
+
+1. The table of a harvest shows both sums; JSON holds the same numbers; stdout is data and stderr is talk.
+2. Names from a repository are shown inert.
+3. Bad input is exit 2 with a hint; a store that cannot be used does not stop `info`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import GitRepo, run_cli
+
+
+def test_the_ledger_is_printed(history: Path) -> None:
+    ran = run_cli("harvest", str(history))
+    assert ran.status == 0
+    rows = {
+        line.rsplit(maxsplit=2)[0].strip(): line.split()[-2:] for line in ran.out.splitlines() if line.strip()
+    }
+    assert rows["sum of the above"] == rows["file changes in the history"]
+    assert int(rows["sum of the above"][0]) > 15
+    assert rows["skipped: symbolic link or submodule"] == ["2", "0"]
+    assert "commits read in" in ran.err
+
+
+def test_json(history: Path) -> None:
+    ran = run_cli("harvest", "--json", str(history))
+    first = json.loads(ran.out)
+    assert (first["schema"], first["how"]) == ("codewm.harvest/1", "new")
+    for kind in first["file_changes"].values():
+        assert kind["balanced"]
+        assert kind["file_changes"] == kind["with_edits"] + sum(kind["skipped"].values())
+    again = json.loads(run_cli("harvest", "--json", "--quiet", str(history)).out)
+    assert again["how"] == "unchanged"
+    assert again["file_changes"] == first["file_changes"]
+
+
+def test_info(history: Path, tmp_path: Path) -> None:
+    assert "there are no chains" in run_cli("info", str(history)).out
+    run_cli("harvest", str(history))
+    found = json.loads(run_cli("info", "--json", str(history)).out)
+    assert found["chains"]["behind"] == 0
+    assert found["settings"]["harvest.window"] == {"value": 256, "from": "default"}
+    assert found["repository"]["branch"] == "main"
+    assert "window" in run_cli("info", str(history)).out
+
+
+def test_settings_from_git_config(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    git_repo.git("config", "codewm.harvest.window", "32")
+    assert json.loads(run_cli("harvest", "--json", str(git_repo.path)).out)["header"]["window"] == 32
+    found = json.loads(run_cli("info", "--json", str(git_repo.path)).out)
+    assert found["settings"]["harvest.window"] == {"value": 32, "from": "git config"}
+
+
+def test_a_hostile_folder_name_is_inert(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "[red]\x1b[31mx")
+    repo.commit("first", {"a.py": "x = 1\n"})
+    for args in (["harvest"], ["harvest", "--json"], ["info"], ["info", "--json"]):
+        ran = run_cli(*args, str(repo.path))
+        assert ran.status == 0
+        assert "\x1b[31m" not in ran.out + ran.err
+        assert "[red]" in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "args", [["--merges", "octopus"], ["--max-commits", "-1"], ["--jobs", "many"], ["/nowhere"]]
+)
+@pytest.mark.parametrize("verb", ["harvest"])
+def test_bad_input(git_repo: GitRepo, verb: str, args: list[str]) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    ran = run_cli(verb, *args, cwd=git_repo.path)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")
+
+
+def test_no_commits_no_repository_and_no_store(git_repo: GitRepo, tmp_path: Path) -> None:
+    assert run_cli("harvest", cwd=git_repo.path).status == 2
+    found = json.loads(run_cli("info", "--json", cwd=git_repo.path).out)
+    assert found["repository"]["tip"] is None
+    for verb in ("harvest", "info"):
+        ran = run_cli(verb, cwd=tmp_path)
+        assert (ran.status, "hint: " in ran.err) == (2, True)
+
+
+def test_a_damaged_store_is_named_by_harvest_too(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    assert run_cli("harvest", "-q", cwd=git_repo.path).status == 0
+    path = git_repo.path / ".git" / "codewm" / "chains.h5"
+    path.write_bytes(path.read_bytes()[:-5])
+    ran = run_cli("harvest", cwd=git_repo.path)
+    assert (ran.status, "--rebuild" in ran.err) == (2, True)
+    assert run_cli("harvest", "--rebuild", cwd=git_repo.path).status == 0
