@@ -2,14 +2,16 @@
 
     python benches/injected.py CLONE [CLONE ...] [--model FILE] [--count 60]
 
-Each clone's history up to HEAD is the past. One function of HEAD's tree at a time is corrupted; the edit is scored
-as a one-file commit. Printed per kind: mean size-matched percentile of each channel (50 is chance), and the share
-of commits that alert at 2 in 100. Do not tune on the repositories of the hook bar (click).
+Each clone's history up to HEAD is the past. One function of HEAD's tree at a time is corrupted; the edit is
+scored as a one-file commit. Printed per kind: mean size-matched percentile of each channel (50 is chance),
+and the share of commits that alert at 2 in 100. Do not tune on the repositories of the hook bar (click).
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import random
 import sys
 from collections import defaultdict
@@ -60,9 +62,11 @@ class Function:
 
     @property
     def body(self) -> Body:
+        """Lines after the signature, without the indent."""
         return [line[self.indent :] for line in self.lines[self.body_start : self.end]]
 
     def with_body(self, body: Body) -> bytes:
+        """Return the whole file with another body in this function."""
         inside = [" " * self.indent + line if line.strip() else line for line in body]
         return "\n".join(self.lines[: self.body_start] + inside + self.lines[self.end :]).encode()
 
@@ -131,13 +135,24 @@ def flipped(victim: Function, others: list[Function], rng: random.Random) -> Bod
     return text.replace(turn, turns[turn], 1).split("\n")
 
 
-KINDS: dict[str, Callable[[Function, list[Function], random.Random], Body]] = {
+Corrupt = Callable[[Function, list[Function], random.Random], Body]
+KINDS: dict[str, Corrupt] = {
     "swap": swap,
     "payload": payload,
     "foreign": foreign,
     "dropped": dropped,
     "flipped": flipped,
 }
+
+
+def corrupted(victim: Function, corrupt: Corrupt, others: list[Function], rng: random.Random) -> bytes | None:
+    """Return a corrupted file that still parses, or None where ten tries gave none."""
+    for _ in range(10):
+        content = victim.with_body(corrupt(victim, others, rng))
+        with contextlib.suppress(SyntaxError, ValueError):
+            ast.parse(content)
+            return content
+    return None
 
 
 def check(repo: Repository, past: Past, model: ScoringModel, settings: ScoreSettings, count: int) -> None:
@@ -148,7 +163,9 @@ def check(repo: Repository, past: Past, model: ScoringModel, settings: ScoreSett
         rng = random.Random(kind)
         records = []
         for victim in rng.sample(victims, min(count, len(victims))):
-            content = victim.with_body(corrupt(victim, victims, rng))
+            content = corrupted(victim, corrupt, victims, rng)
+            if content is None:
+                continue
             change = FileChange("M", victim.path, victim.path, victim.oid, None, "100644", "100644", content)
             records.append(CommitRecord("", (), "", "", 0, 0, "", (change,)))
         table = harvest_live(repo, records, window=model.window, action=model.action)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.model.scoring.sinks import sink_of
@@ -26,7 +27,7 @@ def displacement(raw: float, median: float, change: str) -> str:
     return f"displacement: landed {far} as far from the prediction as {article} of its size usually does here"
 
 
-def new_identifiers(table: EditTable, known: Replay, row: int) -> str:
+def new_identifiers(table: EditTable, known: Replay, nothing_defines: NDArray[np.bool_], row: int) -> str:
     """Say how many of an edit's added names came from nowhere, and name the worst."""
     part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
     flags, before, ids = table.name_flags[part], known.before[part], table.name_ids[part]
@@ -51,4 +52,7 @@ def new_identifiers(table: EditTable, known: Replay, row: int) -> str:
     if shown:
         text += f": {', '.join(shown)}"
     worst = sinks[order[0]] if len(order) else None
-    return f"{text} ({table.names[ids[order[0]]]} {worst.reason})" if worst else text
+    if worst:
+        text += f" ({table.names[ids[order[0]]]} {worst.reason})"
+    strangers = [table.names[i] for i in ids[nothing_defines[part]]][:NAMES_SHOWN]
+    return f"{text}; nothing in this file defines {', '.join(strangers)}" if strangers else text

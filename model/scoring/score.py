@@ -22,7 +22,7 @@ from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
 from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata, unresolved
 from codewm.model.scoring.combine import noisy_or, per_commit
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import past_before
@@ -235,9 +235,11 @@ class _Writer:
     model: ScoringModel
     settings: ScoreSettings
     _directions: NDArray[np.float32] = field(init=False)
+    _unresolved: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         self._directions = _unit_vectors(self.past.edits.displacement)
+        self._unresolved = unresolved(self.table)
 
     def commit(self, c: int, record: CommitRecord) -> CommitScore:
         """Report commit `c` of the table."""
@@ -325,7 +327,7 @@ class _Writer:
         said = []
         for name in speaking:
             if name == "new_identifiers":
-                said.append(reasons.new_identifiers(self.table, self.known, row))
+                said.append(reasons.new_identifiers(self.table, self.known, self._unresolved, row))
             else:
                 raw, median = float(self.edits.channels[i, 0]), float(judged[name].median[i])
                 said.append(reasons.displacement(raw, median, CHANGES[self.edits.change[i]]))

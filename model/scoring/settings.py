@@ -9,14 +9,25 @@ from codewm.corpus.history import HistoryLimit
 
 @dataclass(frozen=True)
 class NameSettings:
-    """Weights of the new-identifiers channel (`channels.new_identifiers`)."""
+    """Weights of the new-identifiers channel (`channels.new_identifiers`), chosen by benches/injected.py."""
 
     in_module: float = 0.15
     """A name the unit lacked but its module has: ordinary work, nearly no evidence."""
+    in_repository: float = 0.6
+    """A name the module lacked but the whole repository uses; rarer ones approach 1, as much as a name nobody had.
+    Lower values see pasted code of the same repository less well.
+    """
     bound: float = 0.2
-    """Factor for names bound here (parameters, assignment targets): inventing those is what edits do."""
+    """Factor for names that the commit itself defines: inventing those is what edits do."""
+    unresolved_call: float = 4.0
+    """A call of a bare name that nothing defines: 0% of ordinary edits, a third of swapped function bodies.
+    """
+    unresolved_use: float = 3.0
+    """Any other bare name that nothing defines: 1-3% of ordinary edits, half of swapped bodies and more."""
+    sink: float = 2.0
+    """Factor for the weights of `sinks.SINKS`."""
     pseudo_names: float = 2.0
-    """Added to the denominator of the share, so that one new name out of one is not the maximum."""
+    """Added to the number of names, so that one new name out of one is not the maximum."""
 
 
 @dataclass(frozen=True)
