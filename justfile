@@ -50,6 +50,10 @@ parity:
 bench-startup:
     "{{python}}" benches/startup.py
 
+# The hook on a real repository: just bench-hook /path/to/click
+bench-hook repository:
+    "{{python}}" benches/hook_replay.py "{{repository}}"
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .

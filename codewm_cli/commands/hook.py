@@ -34,6 +34,10 @@ def install(
     with Repository.open(repo) as repository:
         done = hooks.install(repository, force=force)
     console.say(f"{'Installed' if done.changed else 'Already installed:'} {done.hook}")
+    if done.changed:
+        console.say(
+            "The first check reads the repository's past, which can take some seconds; later ones are quick."
+        )
     if done.folder.redirected:
         console.say("Git looks there because core.hooksPath is set" + _whose(done.folder.inside))
     if done.legacy == "kept":
