@@ -84,6 +84,9 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup: float = 0.05  # of the stage
     clip: float = 1.0
+    fit_readout: bool = True  # from scratch, start g's read-out at the ridge solution instead of the copy
+    readout_edits: int = 8_000  # training edits that solution is fitted on
+    readout_ridge: float = 1e-2
     token_dropout: float = 0.1  # share of before-tokens masked while predicting
     contrast: float = 0.2  # weight of InfoNCE
     temperature: float = 0.1

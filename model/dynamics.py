@@ -127,6 +127,28 @@ def online_latents(session: Session, model: JEPA, edits: Index) -> F32:
     return out
 
 
+@torch.no_grad()
+def fit_readout(session: Session, model: JEPA, targets: Targets) -> None:
+    """Start g's last layer at the ridge solution from its untrained features to d.
+
+    f starts as t without its whitening, so undoing that costs hundreds of steps of gradient descent and one
+    linear solve (lab log). Edits weigh as in the loss.
+    """
+    config, data = session.config, session.data
+    rng = np.random.default_rng([config.seed, 204])
+    edits = np.sort(rng.choice(data.fit, min(len(data.fit), config.readout_edits), replace=False))
+    z = torch.from_numpy(online_latents(session, model, edits)).to(config.device)
+    x = model.predictor.features(z, model.action(torch.from_numpy(data.action[edits]).to(config.device))).double()
+    x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    d = torch.from_numpy(targets.displacement(session, edits)).to(config.device).double()
+    weighted = x / torch.from_numpy(targets.scale[data.group[edits]]).to(config.device).double()[:, None]
+    gram = weighted.T @ x
+    gram += config.readout_ridge * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
+    solution = torch.linalg.solve(gram, weighted.T @ d).float()  # [D + 1, D]
+    model.predictor.out.weight.copy_(solution[:-1].T)
+    model.predictor.out.bias.copy_(solution[-1])
+
+
 def validate(session: Session, model: JEPA, targets: Targets) -> dict[str, float]:
     """Figures on the validation edits; `displacement_r2` decides the best checkpoint."""
     data = session.data

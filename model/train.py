@@ -28,7 +28,7 @@ from codewm.model import export
 from codewm.model.batches import TrainingData
 from codewm.model.checkpoint import RunFolder, load_tensors, write_atomic
 from codewm.model.config import ModelConfig, TrainConfig, from_json, to_json
-from codewm.model.dynamics import Best, cache_targets, foresee
+from codewm.model.dynamics import Best, cache_targets, fit_readout, foresee
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.suite import held_out_table
 from codewm.model.jepa import JEPA
@@ -151,6 +151,8 @@ def train(
             model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         model.freeze_target()
         targets = cache_targets(session, model)
+        if weights is None and not meta and config.fit_readout:
+            fit_readout(session, model, targets)
         pace = stage_pace(config, 2, session, meta, teacher=weights is None)
         best = Best(*meta["best"]) if meta else Best()
         best = foresee(session, model, targets, pace, (tensors, best) if meta else None)

@@ -44,11 +44,16 @@ class Predictor(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """State [B, D], action [B, D] -> d_hat [B, D]."""
+    def features(self, state: Tensor, action: Tensor) -> Tensor:
+        """State [B, D], action [B, D] -> what the read-out sees, [B, D]."""
         x = torch.stack([state, action], 1) + self._parameters["type"]  # [B, 2, D]
         for block in self.blocks:
             for _ in range(self.loops):
                 x = block(x)
-        out: Tensor = self.out(self.norm(x[:, 0]))
+        out: Tensor = self.norm(x[:, 0])
+        return out
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """State [B, D], action [B, D] -> d_hat [B, D]."""
+        out: Tensor = self.out(self.features(state, action))
         return out
