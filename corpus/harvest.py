@@ -18,7 +18,7 @@ from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.lock import exclusive
 from codewm.corpus.records import RevSpec
-from codewm.corpus.store import FILE_NAME, Header, Store, read_header, read_store, write
+from codewm.corpus.store import FILE_NAME, Header, Store, clean, read_header, read_store, write
 
 SKIP, FIRST_PARENT = "skip", "first-parent"
 
@@ -89,6 +89,7 @@ def harvest(
     if unchanged is not None:
         return unchanged
     with exclusive(path):
+        clean(path)
         # Another harvest may have finished between the look and the lock.
         return _unchanged(repo, path, tip, options) or _harvest(repo, path, tip, options, progress)
 

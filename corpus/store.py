@@ -12,6 +12,7 @@ flushed to disk and renamed, so the old one lives until the new one is whole.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -102,6 +103,12 @@ def write(path: Path, table: EditTable, ledger: NDArray[np.int32], header: Heade
         ) from e
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clean(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; for the holder of the lock only."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> Header:

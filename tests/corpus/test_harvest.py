@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,6 +239,36 @@ def test_interrupted(history: Path, options: Options, monkeypatch: pytest.Monkey
     assert sorted(p.name for p in path.parent.iterdir()) == ["chains.h5", "salt"]
     monkeypatch.undo()
     assert run(history, options).how == "appended"
+
+
+def test_killed_at_any_moment(history: Path, options: Options, tmp_path: Path) -> None:
+    """SIGKILL leaves either no store or a whole one; the next run makes what an undisturbed one makes."""
+    expected = run(history, options, tmp_path / "calm.h5").path.read_bytes()
+    out = tmp_path / "killed" / "chains.h5"
+    out.parent.mkdir()
+    code = "import sys; from codewm.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "harvest",
+        "--jobs",
+        "1",
+        "--rebuild",
+        "--out",
+        str(out),
+        str(history),
+    ]
+    for i in range(6):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.25 + 0.06 * i)
+        process.kill()
+        process.wait()
+        assert not out.exists() or out.read_bytes() == expected
+    (out.parent / ".chains.h5.1.tmp").write_bytes(b"half")
+    assert run(history, replace(options, rebuild=True), out).path.read_bytes() == expected
+    assert [p.name for p in out.parent.iterdir()] == ["chains.h5"]
 
 
 def test_read_only_folder(history: Path, options: Options, tmp_path: Path) -> None:
