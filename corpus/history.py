@@ -33,10 +33,12 @@ class HistoryLimit:
     """How much of the past is read."""
 
     commits: int = 500
-    """First-parent commits before the base."""
+    """First-parent commits before the base that touch Python."""
+    walk: int = 2_000
+    """First-parent commits looked at for those."""
     edits: int = 4_000
     """Unit edits, newest first, cut at a whole commit."""
-    files: int = 2_500
+    files: int = 2_000
     """Python file changes read on the fly; older commits are left out once these are reached."""
     files_per_commit: int = 300
     """A past commit that touches more Python files (a reformat, a vendored tree) teaches nothing and is
@@ -191,15 +193,16 @@ def harvest_live(repo: Repository, records: Sequence[CommitRecord], *, window: i
 
 def live_records(repo: Repository, base: str, limit: HistoryLimit) -> list[CommitRecord]:
     """List the commits to harvest on the fly, oldest first; sweeping commits lose their changes."""
-    records = list(repo.commits(base, max_count=limit.commits))
+    records = list(repo.commits(base, max_count=limit.walk))
     kept: list[CommitRecord] = []
-    files = 0
+    files = commits = 0
     for record in reversed(records):
         touched = sum(change.is_python for change in record.changes)
         if touched > limit.files_per_commit:
             record, touched = replace(record, changes=()), 0
         files += touched
-        if kept and files > limit.files:
+        commits += touched > 0
+        if kept and (files > limit.files or commits > limit.commits):
             break
         kept.append(record)
     return kept[::-1]
@@ -221,7 +224,9 @@ def _from_chains(
     if table.window != window or table.action_id != action or base not in table.commits.oid:
         return None
     last = table.commits.oid.index(base)
-    return commits_between(table, max(0, last + 1 - limit.commits), last)
+    touching = np.flatnonzero(table.commits.file_changes[: last + 1] > 0)[-limit.commits :]
+    first = int(touching[0]) if len(touching) else 0
+    return commits_between(table, max(first, last + 1 - limit.walk), last)
 
 
 def commits_between(table: EditTable, first: int, last: int) -> EditTable:

@@ -30,6 +30,7 @@ _BUILTINS = frozenset(vars(builtins)) | {
     "self", "cls", "__file__", "__path__", "__class__", "unicode", "basestring", "long", "unichr", "xrange",
     "raw_input", "reduce", "reload", "execfile", "cmp", "file", "apply", "buffer", "intern", "coerce",
 }  # fmt: skip
+_KEYWORD: int = getattr(core, "NAME_KEYWORD", 0)
 _TEST_FOLDERS = frozenset({"test", "tests", "testing"})
 
 
@@ -149,7 +150,7 @@ def unresolved(table: EditTable) -> NDArray[np.bool_]:
     edits).
     """
     edit = np.repeat(np.arange(len(table)), np.diff(table.name_offsets))
-    elsewhere = core.NAME_ATTRIBUTE | core.NAME_IMPORT | core.NAME_BOUND | core.NAME_IN_MODULE
+    elsewhere = core.NAME_ATTRIBUTE | core.NAME_IMPORT | core.NAME_BOUND | core.NAME_IN_MODULE | _KEYWORD
     bare = (table.name_flags & elsewhere) == 0
     built_in = np.array([name in _BUILTINS for name in table.names], dtype=np.bool_)
     file = table.commit[edit].astype(np.int64) * max(len(table.paths), 1) + table.path[edit]

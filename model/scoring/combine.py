@@ -4,10 +4,10 @@ unit:    noisy-or over its channels, 1 - prod_c (1 - q_c), where q_c is the post
          given that channel's p-value: ordinary edits have uniform p, unusual ones Beta(a, 1), so
          q = w a p^(a-1) / (w a p^(a-1) + 1 - w) with prior w. [Sellke, Bayarri, Berger 2001, sec. 2]
          Several channels can each speak; a channel that is undefined has q = 0 and says nothing.
-commit:  the highest surprise of its units. One strange function is enough, and a hundred ordinary ones are
-not;
-         that more units have a higher maximum is taken out afterwards, by comparing the commit with past
-         commits of its size (`calibrate`).
+commit:  the most surprising of its m units, p = 1 - (1 - min_i p_i)^m [Sidak 1967]: one strange function is
+         enough, a hundred ordinary ones are not, although the highest of a hundred is high. What that leaves of
+         size (units of one commit are alike) is taken out by comparing with past commits of its size.
+         The score is the posterior of that p, so that it reads like a unit's surprise.
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ def noisy_or(channels: Mapping[str, Floats], settings: CombineSettings) -> Float
     return np.asarray(1.0 - quiet, dtype=np.float64)
 
 
-def per_commit(surprise: Floats, commit: NDArray[np.integer], commits: int) -> Floats:
-    """[N] unit surprises and their commit index -> [C] highest per commit; NaN without scored units."""
-    out = np.full(commits, -np.inf)
-    known = ~np.isnan(surprise)
-    np.maximum.at(out, commit[known], surprise[known])
-    return np.where(np.isinf(out), np.nan, out)
+def per_commit(p: Floats, commit: NDArray[np.integer], commits: int, settings: CombineSettings) -> Floats:
+    """[N] p-values of units and their commit index -> [C] score in [0, 1); NaN without scored units."""
+    known = ~np.isnan(p)
+    lowest = np.full(commits, np.nan)
+    units = np.bincount(commit[known], minlength=commits)
+    np.fmin.at(lowest, commit[known], p[known])
+    # -expm1(m log1p(-p)) is 1 - (1 - p)^m without losing a tiny p; p = 1 stays 1.
+    corrected = -np.expm1(units * np.log1p(-np.minimum(lowest, 1.0 - 1e-12)))
+    return np.where(units > 0, posterior(np.maximum(corrected, 1e-300), settings), np.nan)

@@ -101,7 +101,10 @@ class Past:
 
     def trimmed(self, limit: HistoryLimit) -> Past:
         """Drop the oldest commits beyond the limit; what they taught stays known."""
-        first = max(0, len(self) - limit.commits)
+        scored = np.unique(self.edits.commit)
+        first = max(0, len(self) - limit.walk)
+        if len(scored) > limit.commits:
+            first = max(first, int(scored[-limit.commits]))
         if len(self.edits) > limit.edits:
             # The commit of the first edit that must go is not kept in part.
             first = max(first, int(self.edits.commit[len(self.edits) - limit.edits - 1]) + 1)

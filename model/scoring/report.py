@@ -75,7 +75,7 @@ class CommitScore:
     (shallow).
     """
     score: float | None
-    """Highest surprise of its units."""
+    """Surprise of the commit, 0-1: its most surprising unit, corrected for their number."""
     percentile: float | None
     percentile_size_matched: float | None
     p_value: float | None

@@ -129,7 +129,7 @@ class Judged:
     units: Calibrated
     """Of the surprises."""
     score: Floats
-    """[c] highest surprise."""
+    """[c] `combine.per_commit`."""
     commits: Calibrated
     """Of the scores, matched on lines added."""
     reference_edits: int
@@ -160,13 +160,16 @@ def judge(
         now[name] = calibrate(sample, reference_sample, k, cal)
     past_surprise = _surprise(before, settings)
     surprise = _surprise(now, settings)
-    past_scores = per_commit(past_surprise, history.commit, len(history_lines))
-    scores = per_commit(surprise, edits.commit, len(lines_added))
+    past_sample = old.sample(past_surprise)
+    past_units = calibrate(past_sample, past_sample, k, cal, own=True)
+    units = calibrate(new.sample(surprise), past_sample, k, cal)
+    past_scores = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
+    scores = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
     past_commits = single_stratum(past_scores, log_size(history_lines))
     return Judged(
         channels=now,
         surprise=surprise,
-        units=calibrate(new.sample(surprise), old.sample(past_surprise), k, cal),
+        units=units,
         score=scores,
         commits=calibrate(
             single_stratum(scores, log_size(lines_added)), past_commits, cal.commit_neighbours, cal

@@ -14,7 +14,7 @@ class NameSettings:
     in_module: float = 0.15
     """A name the unit lacked but its module has: ordinary work, nearly no evidence."""
     in_repository: float = 0.6
-    """A name the module lacked but the whole repository uses; rarer ones approach 1, as much as a name nobody had.
+    """A name the module lacked but the whole repository uses; rarer ones approach 1, as an unknown one.
     Lower values see pasted code of the same repository less well.
     """
     bound: float = 0.2
@@ -36,7 +36,7 @@ class CalibrationSettings:
 
     neighbours: int = 200
     """Past edits, nearest in log size, that an edit is compared with."""
-    commit_neighbours: int = 200
+    commit_neighbours: int = 150
     """Past commits, nearest in log lines added, that a commit is compared with."""
     stratum_minimum: int = 100
     """A stratum (edit type, kind, test or not) with fewer members is merged with its neighbours."""

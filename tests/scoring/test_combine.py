@@ -1,0 +1,52 @@
+"""Claims about combining:
+
+1. A channel that is undefined contributes nothing, and one at p = 1 next to nothing.
+2. Noisy-or grows when any p-value falls; either channel alone is enough.
+3. The score of a commit is its most surprising unit, corrected for their number: with uniform p-values it
+   does not grow with the number of units.
+4. A commit without scored units has no score; a tiny p-value is not lost in the correction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codewm.model.scoring.combine import noisy_or, per_commit, posterior
+from codewm.model.scoring.settings import CombineSettings
+
+SETTINGS = CombineSettings()
+UNKNOWN = np.array([np.nan])
+
+
+def test_an_undefined_channel_contributes_nothing() -> None:
+    p = np.array([0.001, 0.2, 1.0])
+    alone = noisy_or({"a": p}, SETTINGS)
+    np.testing.assert_array_equal(noisy_or({"a": p, "b": np.full(3, np.nan)}, SETTINGS), alone)
+    assert noisy_or({"a": UNKNOWN, "b": UNKNOWN}, SETTINGS)[0] == 0
+    assert posterior(np.array([1.0]), SETTINGS)[0] < SETTINGS.prior
+
+
+def test_either_channel_is_enough() -> None:
+    quiet = noisy_or({"a": np.array([0.5]), "b": np.array([0.5])}, SETTINGS)[0]
+    one = noisy_or({"a": np.array([1e-6]), "b": np.array([0.5])}, SETTINGS)[0]
+    other = noisy_or({"a": np.array([0.5]), "b": np.array([1e-6])}, SETTINGS)[0]
+    both = noisy_or({"a": np.array([1e-6]), "b": np.array([1e-6])}, SETTINGS)[0]
+    assert quiet < 0.1 < 0.9 < one == other < both < 1
+
+
+def test_many_ordinary_units_are_ordinary() -> None:
+    rng = np.random.default_rng(0)
+    units = np.repeat([1, 5, 50], 400)
+    commit = np.repeat(np.arange(len(units)), units)
+    score = per_commit(rng.uniform(size=len(commit)), commit, len(units), SETTINGS)
+    medians = [np.median(score[units == m]) for m in (1, 5, 50)]
+    assert max(medians) < 1.3 * min(medians)
+    strange = per_commit(np.array([1e-9, *np.full(49, 0.5)]), np.zeros(50, int), 1, SETTINGS)
+    assert strange[0] > 0.9
+
+
+def test_no_units_no_score_and_no_underflow() -> None:
+    score = per_commit(np.array([1e-200, 1e-100, np.nan]), np.array([0, 2, 3]), 4, SETTINGS)
+    assert np.isnan(score[1])
+    assert np.isnan(score[3])
+    assert score[0] >= score[2] > 0.99
