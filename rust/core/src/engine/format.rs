@@ -67,7 +67,7 @@ impl Config {
                 )));
             }
         }
-        if self.dim % self.heads != 0 {
+        if !self.dim.is_multiple_of(self.heads) {
             return Err(format_error(format!(
                 "config dim {} does not split into {} heads",
                 self.dim, self.heads

@@ -202,7 +202,7 @@ fn chunk_len(units: &[&[u16]]) -> usize {
 }
 
 fn check_rows(what: &str, values: &[f32], width: usize) -> Result<()> {
-    if values.len() % width != 0 {
+    if !values.len().is_multiple_of(width) {
         return Err(Error::InvalidInput(format!(
             "{} values are no rows of {width} {what}",
             values.len()
