@@ -12,6 +12,7 @@ from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from codewm.cli.config import ScoreSettings as Configured
+    from codewm.corpus.git import Repository
     from codewm.model.scoring.report import Report
 
 FORMATS = ("table", "json", "jsonl")
@@ -85,7 +86,7 @@ def run(
 
 
 def _score(
-    repository: object,
+    repository: Repository,
     target: tuple[str | None, bool, bool],
     merges: str,
     model: str | None,
@@ -95,25 +96,19 @@ def _score(
 ) -> Report:
     from dataclasses import replace
 
-    from codewm.corpus.git import Repository
     from codewm.corpus.history import HistoryLimit
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.score import Target, score
     from codewm.model.scoring.settings import ScoreSettings
 
-    assert isinstance(repository, Repository)
     revisions, staged, worktree = target
-    if revisions is None and settings.range != type(settings)().range:
-        revisions = settings.range
-    what = Target("staged" if staged else "worktree" if worktree else "range", revisions, merges=merges)
-    if what.kind != "range":
-        what = replace(what, revisions=None)
-    history = settings.history
-    wanted = (
-        ScoreSettings()
-        if history == type(settings)().history
-        else ScoreSettings(history=HistoryLimit(history))
-    )
+    if staged or worktree:
+        what = Target("staged" if staged else "worktree")
+    else:
+        what = Target(revisions=revisions or settings.range, merges=merges)
+    wanted = ScoreSettings()
+    if settings.history is not None:
+        wanted = replace(wanted, history=HistoryLimit(settings.history))
     if budget is not None:
         wanted = replace(wanted, alert_budget=budget)
     chosen = load_model(repository.data_dir, model)

@@ -68,9 +68,9 @@ def load(path: Path, key: str) -> Past | None:
         if meta["schema"] != SCHEMA or meta["key"] != key or meta["channels"] != list(CHANNELS):
             return None
         past = _past(arrays, meta)
-    except FileNotFoundError:
-        return None
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as e:
+    except OSError:
+        return None  # nothing there, or nothing that may be read
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as e:
         raise CacheDamagedError(str(e)) from e
     return past
 
@@ -118,7 +118,7 @@ def _check(past: Past) -> None:
 
 
 def _within(index: NDArray[np.generic], size: int) -> bool:
-    return len(index) == 0 or bool(index.min() >= 0 and index.max() < size)  # type: ignore[operator,attr-defined]
+    return len(index) == 0 or bool(index.min() >= 0 and index.max() < size)
 
 
 def _replace(path: Path, data: bytes) -> bool:

@@ -83,7 +83,8 @@ def calibrate(
     out.
     """
     n = len(queries)
-    out = Calibrated(*(np.full(n, np.nan) for _ in range(4)), np.zeros(n, np.int64), np.full(n, np.nan))
+    blank = [np.full(n, np.nan) for _ in range(5)]
+    out = Calibrated(blank[0], blank[1], blank[2], blank[3], np.zeros(n, np.int64), blank[4])
     defined = ~np.isnan(queries.values)
     members = np.flatnonzero(~np.isnan(past.values))
     if not defined.any() or len(members) <= (1 if own else 0):

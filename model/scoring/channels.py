@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.corpus.history import Names, Replay, replay
+from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring.settings import NameSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
 
@@ -73,6 +74,8 @@ def measure(
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
     fresh = new_identifiers(table, known, settings)[rows]
+    # Before the first commit nothing was known, so that nothing can be new.
+    fresh[(table.commits.flags[table.commit[rows]] & COMMIT_ROOT) != 0] = np.nan
     is_test = np.array([is_test_path(p) for p in table.paths], dtype=np.bool_)
     edits = Edits(
         row=rows,
@@ -109,7 +112,7 @@ def displacements(
 
 def residual(actual: NDArray[np.float32], predicted: NDArray[np.float32]) -> Floats:
     """|d - d_hat| of each row: how far from the predicted place the edit landed."""
-    return np.linalg.norm(actual - predicted, axis=1).astype(np.float64)
+    return np.asarray(np.linalg.norm(actual - predicted, axis=1), dtype=np.float64)
 
 
 def new_identifiers(table: EditTable, known: Replay, settings: NameSettings) -> Floats:
@@ -155,7 +158,7 @@ def unresolved(table: EditTable) -> NDArray[np.bool_]:
     built_in = np.array([name in _BUILTINS for name in table.names], dtype=np.bool_)
     file = table.commit[edit].astype(np.int64) * max(len(table.paths), 1) + table.path[edit]
     defined = _defined(table, file, core.NAME_BOUND | core.NAME_IMPORT)
-    return bare & ~built_in[table.name_ids] & ~defined
+    return np.asarray(bare & ~built_in[table.name_ids] & ~defined, dtype=np.bool_)
 
 
 def _defined(table: EditTable, place: NDArray[np.int64], how: int = core.NAME_BOUND) -> NDArray[np.bool_]:

@@ -8,11 +8,14 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import codewm_core as core
 from codewm.corpus.history import harvest_live, history, names_of_tree
+from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring import cache
 from codewm.model.scoring.channels import measure
-from codewm.model.scoring.past import Past, empty_past
+from codewm.model.scoring.past import Past, empty_past, take
 
 if TYPE_CHECKING:
     from codewm.corpus.git import Repository
@@ -58,7 +61,9 @@ def build(
     names = names_of_tree(repo, found.before, settings.history)
     start = empty_past(names, from_root=not found.before, source=found.source)
     edits, known = measure(model.engine, found.table, names, settings.names, settings.threads)
-    return start.plus(found.table, edits, known).trimmed(settings.history)
+    # The first commit of a repository puts things there; it is no example of how they move.
+    moving = (found.table.commits.flags[edits.commit] & COMMIT_ROOT) == 0
+    return start.plus(found.table, take(edits, np.flatnonzero(moving)), known).trimmed(settings.history)
 
 
 def _reach(

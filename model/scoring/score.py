@@ -23,7 +23,7 @@ from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
 from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata, unresolved
-from codewm.model.scoring.combine import noisy_or, per_commit
+from codewm.model.scoring.combine import noisy_or, per_commit, surprise
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import past_before
 from codewm.model.scoring.past import Past, concatenate, empty_past
@@ -129,7 +129,7 @@ class Judged:
     units: Calibrated
     """Of the surprises."""
     score: Floats
-    """[c] `combine.per_commit`."""
+    """[c] `combine.per_commit`, as a probability."""
     commits: Calibrated
     """Of the scores, matched on lines added."""
     reference_edits: int
@@ -158,21 +158,23 @@ def judge(
         reference_sample, sample = old.sample(history.channels[:, i]), new.sample(edits.channels[:, i])
         before[name] = calibrate(reference_sample, reference_sample, k, cal, own=True)
         now[name] = calibrate(sample, reference_sample, k, cal)
-    past_surprise = _surprise(before, settings)
-    surprise = _surprise(now, settings)
-    past_sample = old.sample(past_surprise)
+    past_strength = noisy_or({name: c.p_tail for name, c in before.items()}, settings.combine)
+    strength = noisy_or({name: c.p_tail for name, c in now.items()}, settings.combine)
+    past_sample = old.sample(past_strength)
     past_units = calibrate(past_sample, past_sample, k, cal, own=True)
-    units = calibrate(new.sample(surprise), past_sample, k, cal)
-    past_scores = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
-    scores = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
-    past_commits = single_stratum(past_scores, log_size(history_lines))
+    units = calibrate(new.sample(strength), past_sample, k, cal)
+    past_commits = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
+    commits = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
     return Judged(
         channels=now,
-        surprise=surprise,
+        surprise=surprise(strength),
         units=units,
-        score=scores,
+        score=surprise(commits),
         commits=calibrate(
-            single_stratum(scores, log_size(lines_added)), past_commits, cal.commit_neighbours, cal
+            single_stratum(commits, log_size(lines_added)),
+            single_stratum(past_commits, log_size(history_lines)),
+            cal.commit_neighbours,
+            cal,
         ),
         reference_edits=0 if reference is None else len(reference.edits),
         past_commits=len(np.unique(past.edits.commit)),
@@ -196,12 +198,6 @@ def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
     bare = np.empty((len(history), 0), np.float16)
     later = replace(reference, commit=reference.commit + shift)
     return concatenate(replace(history, displacement=bare), later)
-
-
-def _surprise(channels: dict[str, Calibrated], settings: ScoreSettings) -> Floats:
-    p = {name: c.p_tail for name, c in channels.items()}
-    silent = np.all([np.isnan(v) for v in p.values()], axis=0)
-    return np.where(silent, np.nan, noisy_or(p, settings.combine))
 
 
 def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Reference | None:
@@ -248,14 +244,14 @@ class _Writer:
         """Report commit `c` of the table."""
         table, judged = self.table, self.judged
         index = np.flatnonzero(self.edits.commit == c)
-        surprise = np.nan_to_num(judged.surprise[index], nan=-1.0)
+        rarity = np.nan_to_num(judged.units.p_tail[index], nan=1.0)
         # Most surprising first; ties in the order of the diff.
-        index = index[np.argsort(-surprise, kind="stable")]
-        shown = self.settings.units_explained
-        units = tuple(self._unit(int(i), explain=rank < shown) for rank, i in enumerate(index))
+        index = index[np.argsort(rarity, kind="stable")]
         p = _number(judged.commits.p_value[c])
         allowed, per = self.settings.alert_budget
         alert = p is not None and p <= allowed / per
+        units = tuple(self._unit(int(i), rank, alert) for rank, i in enumerate(index))
+        said = [f"{u.path}::{u.unit}: {reason}" for u in units for reason in u.reasons]
         return CommitScore(
             oid=record.oid,
             subject=record.subject,
@@ -269,7 +265,7 @@ class _Writer:
             alert=alert,
             lines_added=int(table.commits.lines_added[c]),
             lines_deleted=int(table.commits.lines_deleted[c]),
-            reasons=self._commit_reasons(units, alert),
+            reasons=tuple(said[: self.settings.reasons_shown]),
             units=units,
         )
 
@@ -280,13 +276,11 @@ class _Writer:
             return "scored"
         return "no code" if any(change.is_python for change in record.changes) else "no Python"
 
-    def _commit_reasons(self, units: tuple[UnitScore, ...], alert: bool) -> tuple[str, ...]:
-        said = [f"{u.path}::{u.unit}: {reason}" for u in units for reason in u.reasons]
-        del alert
-        return tuple(said[: self.settings.reasons_shown])
-
-    def _unit(self, i: int, *, explain: bool) -> UnitScore:
+    def _unit(self, i: int, rank: int, alert: bool) -> UnitScore:
         table, edits, judged = self.table, self.edits, self.judged
+        explain = rank < self.settings.units_explained
+        # An alert always has a reason: the strongest channel of its first unit, whatever it says.
+        forced = alert and rank == 0
         row = int(edits.row[i])
         action = {n: _short(v) for n, v in zip(self.model.action_names, table.action[row], strict=True)}
         channels = {name: self._channel(name, i) for name in CHANNELS}
@@ -307,7 +301,7 @@ class _Writer:
             displacement=_short(edits.length[i]),
             predicted_displacement=_short(edits.predicted[i]),
             channels=channels,
-            reasons=self._reasons(i, row, channels) if explain else (),
+            reasons=self._reasons(i, row, channels, forced) if explain else (),
             neighbours=self._neighbours(i) if explain else (),
         )
 
@@ -320,13 +314,14 @@ class _Writer:
             p_value=_number(calibrated.p_value[i]),
         )
 
-    def _reasons(self, i: int, row: int, channels: dict[str, Channel]) -> tuple[str, ...]:
+    def _reasons(self, i: int, row: int, channels: dict[str, Channel], forced: bool) -> tuple[str, ...]:
         """One sentence for each channel that finds the edit unusual, the strongest first."""
         judged = self.judged.channels
-        speaking = [
-            n for n, c in channels.items() if c.p_value is not None and c.p_value <= self.settings.speaks
-        ]
-        speaking.sort(key=lambda n: float(judged[n].p_tail[i]))
+        known = [(float(judged[n].p_tail[i]), n) for n, c in channels.items() if c.p_value is not None]
+        known.sort()
+        speaking = [n for _, n in known if (channels[n].p_value or 0.0) <= self.settings.speaks]
+        if forced and not speaking:
+            speaking = [known[0][1]]
         said = []
         for name in speaking:
             if name == "new_identifiers":
@@ -358,7 +353,9 @@ class _Writer:
 
 def _unit_vectors(rows: NDArray[np.float16]) -> NDArray[np.float32]:
     wide = rows.astype(np.float32)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.float32(1e-12))
+    return np.asarray(
+        wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.float32(1e-12)), dtype=np.float32
+    )
 
 
 def _short(value: float | np.floating) -> float:
