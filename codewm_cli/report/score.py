@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from codewm.model.scoring.report import CommitScore, Report, UnitScore
 
 SCHEMA = "codewm.score/1"
-_UNITS_SHOWN = 2
+# Below this size-matched percentile the table gives no reason: something is always the most unusual.
+_NOTABLE = 90.0
 
 
 def to_dict(report: Report) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def to_table(report: Report) -> Table:
 
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("commit", no_wrap=True)
-    table.add_column("subject", max_width=34, no_wrap=True, overflow="ellipsis")
+    table.add_column("subject", max_width=28, no_wrap=True, overflow="ellipsis")
     for title in ("score", "pct", "at size", "lines"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("what drove it", overflow="fold", ratio=1)
@@ -132,8 +133,9 @@ def to_table(report: Report) -> Table:
             _whole(commit.percentile),
             _whole(commit.percentile_size_matched),
             f"+{commit.lines_added} -{commit.lines_deleted}",
+            _why(commit),
         )
-        table.add_row(*(Text(cell, style=style) for cell in cells), Text(_why(commit), style=style))
+        table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
 
 
@@ -152,17 +154,18 @@ def _whole(value: float | None) -> str:
 
 
 def _why(commit: CommitScore) -> str:
+    """Name the unit that drove the score, and say why where that is unusual; the JSON has everything."""
     if commit.state != "scored":
         return {
             "no Python": "no Python file changed",
             "no code": "comments or formatting only",
             "no parent": "parent missing (shallow clone)",
         }[commit.state]
-    if commit.reasons:
-        return inert(commit.reasons[0])
-    shown = ", ".join(f"{u.path}::{u.unit}" for u in commit.units[:_UNITS_SHOWN])
-    more = len(commit.units) - _UNITS_SHOWN
-    return inert(f"nothing unusual: {shown}") + (f" and {more} more" if more > 0 else "")
+    first = commit.units[0]
+    more = f" and {len(commit.units) - 1} more" if len(commit.units) > 1 else ""
+    unit = inert(f"{first.path.rpartition('/')[2]}::{first.unit}") + more
+    notable = commit.alert or (commit.percentile_size_matched or 0.0) >= _NOTABLE
+    return f"{unit}: {inert(first.reasons[0])}" if notable and first.reasons else unit
 
 
 def to_notes(report: Report) -> list[str]:

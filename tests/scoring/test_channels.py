@@ -2,7 +2,8 @@
 
 1. As of the date: a name that appears later does not count as known, a name from before the history does.
 2. A pasted exec/base64 payload weighs more than ordinary code; `re.compile` is no sink.
-3. Names that nothing in the file defines are found; names imported or assigned by the same edit are not.
+3. Names that nothing in the file defines are found; names imported or assigned by the same edit are not, nor
+   are keywords of calls.
 4. Removing code leaves the channel undefined.
 5. Test files are told from others by path.
 6. A commit that touches too many files is left out of a history; a piece of a table is a table.
@@ -108,6 +109,13 @@ def test_names_that_nothing_defines(git_repo: GitRepo) -> None:
     table, _ = scored(git_repo, BASE, BASE.replace("return b", body))
     strangers = {table.names[table.name_ids[k]] for k in np.flatnonzero(unresolved(table))}
     assert strangers == {"helper"}
+
+
+@pytest.mark.skipif(not hasattr(core, "NAME_KEYWORD"), reason="this core cannot tell keywords of calls")
+def test_keywords_of_calls_belong_to_the_callee(git_repo: GitRepo) -> None:
+    table, _ = scored(git_repo, BASE, BASE.replace("return b", "return sorted(b, key=stranger)"))
+    strangers = {table.names[table.name_ids[k]] for k in np.flatnonzero(unresolved(table))}
+    assert strangers == {"stranger"}
 
 
 def test_a_removal_is_undefined(git_repo: GitRepo) -> None:
