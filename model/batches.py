@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import codewm_core
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import codewm_core
 from codewm.corpus.errors import UserError
 from codewm.corpus.split import by_time
 from codewm.corpus.table import EditTable
@@ -64,7 +64,9 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
     first = tables[0]
     for table in tables:
         if (table.tokenizer_id, table.action_id) != (first.tokenizer_id, first.action_id):
-            raise UserError("the corpora were made with different tokenisers or actions", "harvest them again")
+            raise UserError(
+                "the corpora were made with different tokenisers or actions", "harvest them again"
+            )
         if table.tokenizer_id != codewm_core.TOKENIZER_ID:
             raise UserError("the corpus was made with another tokeniser", "run `codewm harvest` again")
     tokens, offsets, maps = _merge_states(tables)
@@ -73,7 +75,9 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
     flags = np.concatenate([t.flags for t in tables])
     action = np.concatenate([t.action for t in tables]).astype(np.float32)
     commit_base = np.cumsum([0] + [len(t.commits.oid) for t in tables])
-    commit = np.concatenate([t.commit.astype(np.int64) + base for t, base in zip(tables, commit_base, strict=False)])
+    commit = np.concatenate(
+        [t.commit.astype(np.int64) + base for t, base in zip(tables, commit_base, strict=False)]
+    )
     held = np.zeros(len(before), bool)
     edit_base = np.cumsum([0] + [len(t.before) for t in tables])
     for table, base in zip(tables, edit_base, strict=False):
@@ -187,7 +191,9 @@ def pad(tokens: NDArray[np.uint16], offsets: Index, ids: Index, device: str = "c
     return torch.from_numpy(grid.astype(np.int64)).to(device), torch.from_numpy(lengths).to(device)
 
 
-def length_batches(lengths: Index, tokens: int, rows: int, rng: np.random.Generator | None = None) -> list[Index]:
+def length_batches(
+    lengths: Index, tokens: int, rows: int, rng: np.random.Generator | None = None
+) -> list[Index]:
     """Positions 0..n-1 in batches of nearly one length, each at most `tokens` padded tokens and `rows` rows.
 
     With a generator, batches differ from epoch to epoch (lengths jittered by 10%) and come in random order.

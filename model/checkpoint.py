@@ -52,7 +52,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = json.loads((file.metadata() or {})["codewm"])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"cannot read checkpoint {path.name}: {error}", "start a new run without --resume") from error
+        raise UserError(
+            f"cannot read checkpoint {path.name}: {error}", "start a new run without --resume"
+        ) from error
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
@@ -64,7 +66,9 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: list[str]) -> dic
     return out
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]
+) -> None:
     """Put back what optimiser_tensors took out."""
     state = optimiser.state_dict()
     state["state"] = {

@@ -58,12 +58,12 @@ class TrainConfig:
     """How to train; `minutes` or `steps` bounds the whole run, stage 1 included."""
 
     minutes: float | None = 10.0  # wall clock, evaluation included
-    steps: int | None = None  # optimiser steps over both stages; exact and reproducible
+    steps: int | None = None  # optimiser steps over all stages; exact and reproducible
     start: str = "auto"  # auto | base | scratch | a model file
     seed: int = 0  # weights, order, masks, corruptions; never the split
     device: str = "cpu"
     precision: str = "auto"  # arithmetic inside the networks; weights and evaluation stay f32
-    holdout: float = 0.2  # latest share of edits by commit time, never trained on by either stage
+    holdout: float = 0.2  # latest share of edits by commit time, never trained on by any stage
     validation: float = 0.1  # latest share of the training edits, kept for early stopping
     max_edits: int = 200_000  # training edits drawn (seeded) when there are more
     edits_per_minute: int = 12_000  # no more training edits than there is time to see
@@ -78,23 +78,26 @@ class TrainConfig:
     mask_share: float = 0.2  # of the tokens
     whiten_floor: float = 1e-2  # smallest eigenvalue kept, relative to the largest
     whiten_states: int = 20_000
-    # stage 2: online encoder, action encoder, predictor
+    # stage 2: action encoder and predictor on the fixed latents of f = t
+    dynamics_share: float = 0.2  # of the minutes or steps; what stages 1 and 2 leave over is stage 3's
+    edits_per_step: int = 256
     lr: float = 1e-3
-    online_lr_scale: float = 0.5  # f starts trained, h and g do not
+    readout_lr_scale: float = 0.3  # displacements of modified units are small: |d| ~ 2 over 128 dimensions
+    # stage 3: f, h and g together
+    joint_lr: float = 2e-4
+    online_lr_scale: float = 0.5
+    token_dropout: float = 0.0  # share of before-tokens masked while predicting
+    # stages 2 and 3
     weight_decay: float = 0.05
-    warmup: float = 0.05  # of the stage
+    warmup: float = 0.05  # of each stage
     clip: float = 1.0
-    fit_readout: bool = True  # from scratch, start g's read-out at the ridge solution instead of the copy
-    readout_edits: int = 8_000  # training edits that solution is fitted on
-    readout_ridge: float = 1e-2
-    token_dropout: float = 0.1  # share of before-tokens masked while predicting
-    contrast: float = 0.2  # weight of InfoNCE
+    contrast: float = 0.1  # weight of InfoNCE
     temperature: float = 0.1
     corruptions: int = 1  # corrupted next states per edit, made once
     variance: float = 0.0  # weight of the floor under the spread of predictions
     # watching
-    evaluations: int = 12  # validation passes per run, evenly spaced
-    patience: int = 5  # validation passes without a better R2 before stage 2 stops
+    evaluations: int = 8  # validation passes per stage, evenly spaced
+    patience: int = 4  # validation passes without a better R2 before a stage stops
     bootstrap: int = 1_000
 
     def __post_init__(self) -> None:
@@ -103,13 +106,15 @@ class TrainConfig:
             raise UserError("give either minutes or steps", "for example --minutes 5")
         if self.minutes is not None and not self.minutes > 0:
             raise UserError("minutes must be above 0")
-        if self.steps is not None and self.steps < 2:
-            raise UserError("steps must be at least 2")
+        if self.steps is not None and self.steps < 3:
+            raise UserError("steps must be at least 3")
         if self.precision not in PRECISIONS:
             raise UserError(f"unknown precision {self.precision!r}", f"one of {', '.join(PRECISIONS)}")
-        for name in ("holdout", "validation", "teacher_share", "mask_share"):
+        for name in ("holdout", "validation", "teacher_share", "dynamics_share", "mask_share"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"train config: {name} must lie between 0 and 1")
+        if self.teacher_share + self.dynamics_share >= 1:
+            raise UserError("train config: teacher_share + dynamics_share must leave time for stage 3")
         if not 0 <= self.token_dropout < 1:
             raise UserError("train config: token_dropout must lie in [0, 1)")
         if self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
@@ -126,7 +131,9 @@ def from_mapping(kind: type[C], values: Mapping[str, Any]) -> C:
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UserError(f"unknown {kind.__name__} key: {', '.join(unknown)}", "known: " + ", ".join(sorted(known)))
+        raise UserError(
+            f"unknown {kind.__name__} key: {', '.join(unknown)}", "known: " + ", ".join(sorted(known))
+        )
     try:
         return kind(**values)
     except TypeError as error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import codewm_core
 import numpy as np
 from numpy.typing import NDArray
 
+import codewm_core
 from codewm.model.config import CORRUPTIONS
 
 Tokens = NDArray[np.uint16]

@@ -12,7 +12,8 @@ def singular_values(x: Array) -> NDArray[np.float64]:
     """Singular values of the centred rows of x [N, D], largest first, without forming more than D x D."""
     centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
     values = np.linalg.eigvalsh(centred.T @ centred)[::-1]
-    return np.sqrt(np.clip(values, 0.0, None))
+    spectrum: NDArray[np.float64] = np.sqrt(np.clip(values, 0.0, None))
+    return spectrum
 
 
 def effective_ranks(x: Array) -> tuple[float, float]:

@@ -25,7 +25,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """x [B, S, D], bias [B, 1, 1, S] added to the scores (0 or -inf) -> [B, S, D]."""
         B, S, D = x.shape
-        q, k, v = self.qkv(x).view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # [B, H, S, d]
+        q, k, v = (
+            self.qkv(x).view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        )  # [B, H, S, d]
         scores = (q @ k.transpose(-1, -2)) * (D // self.heads) ** -0.5  # [B, H, S, S]
         if bias is not None:
             scores = scores + bias.to(scores.dtype)
@@ -87,7 +89,9 @@ class Encoder(nn.Module):
         """Per-token features after the last loop and norm: [B, S, D]."""
         S = tokens.shape[1]
         real = torch.arange(S, device=tokens.device) < lengths[:, None]  # [B, S]
-        bias = torch.zeros(real.shape, device=tokens.device).masked_fill(~real, float("-inf"))[:, None, None, :]
+        bias = torch.zeros(real.shape, device=tokens.device).masked_fill(~real, float("-inf"))[
+            :, None, None, :
+        ]
         x = self.embedding(tokens) + self.position.weight[:S]
         for _ in range(self.loops):
             x = self.block(x, bias)

@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import codewm_core
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+import codewm_core
 from codewm.corpus.errors import UserError
 from codewm.model.checkpoint import load_tensors, write_atomic
 from codewm.model.config import ModelConfig, from_json, from_mapping
@@ -29,7 +29,10 @@ QUANTS = ("f32", "int8")
 def quantised(name: str, tensor: Tensor) -> bool:
     """Whether int8 export stores this tensor as I8."""
     return (
-        tensor.ndim == 2 and name.endswith(".weight") and ".whiten." not in name and not name.endswith("position.weight")
+        tensor.ndim == 2
+        and name.endswith(".weight")
+        and ".whiten." not in name
+        and not name.endswith("position.weight")
     )
 
 

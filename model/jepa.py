@@ -1,8 +1,8 @@
 """Four networks in, one world model out: the constructor is the diagram, forward is the equation.
 
-    actual displacement     d     = t(s') - t(s)          t frozen, whitened: the only space anything is measured in
-    predicted displacement  d_hat = g(f(s), h(a))         f, h, g trained; the gradient of the prediction reaches f
-    predicted next state    z'    = t(s) + d_hat          so copying is the zero displacement
+actual displacement     d     = t(s') - t(s)          t frozen, whitened: the only space anything is measured in
+predicted displacement  d_hat = g(f(s), h(a))         f, h, g trained; the gradient of the prediction reaches f
+predicted next state    z'    = t(s) + d_hat          so copying is the zero displacement
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ Event = dict[str, Any]
 STEP_EVERY = 10  # steps between step events
 
 
-class TrainingStopped(UserError):
+class TrainingStoppedError(UserError):
     """Training cannot go on: non-finite numbers or a collapsed representation."""
 
 
@@ -64,7 +64,7 @@ class Session:
 
 def fast_bf16() -> bool:
     """Whether this processor multiplies bf16 matrices faster than f32: AMX does, avx512_bf16 alone hardly."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("amx_bf16".upper()))
 
 
@@ -111,9 +111,9 @@ def endless_batches(
         epoch += 1
 
 
-def optimiser(groups: list[tuple[list[tuple[str, torch.nn.Parameter]], float]], decay: float) -> tuple[
-    torch.optim.AdamW, list[str]
-]:
+def optimiser(
+    groups: list[tuple[list[tuple[str, torch.nn.Parameter]], float]], decay: float
+) -> tuple[torch.optim.AdamW, list[str]]:
     """AdamW over (named parameters, learning rate) groups, and the names in its parameter order.
 
     Matrices decay, everything else does not. Each group remembers its peak rate as `peak`.
@@ -139,7 +139,7 @@ def optimiser(groups: list[tuple[list[tuple[str, torch.nn.Parameter]], float]], 
 def descend(loss: Tensor, optim: torch.optim.Optimizer, factor: float, clip: float, where: str) -> float:
     """One guarded optimiser step; the gradient norm before clipping."""
     if not torch.isfinite(loss):
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"the loss became non-finite in {where}",
             "lower the learning rate or use --precision f32; the best checkpoint so far is kept",
         )
@@ -150,7 +150,7 @@ def descend(loss: Tensor, optim: torch.optim.Optimizer, factor: float, clip: flo
     parameters = [p for group in optim.param_groups for p in group["params"]]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip))
     if not math.isfinite(norm):
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"the gradient became non-finite in {where}",
             "lower the learning rate or use --precision f32; the best checkpoint so far is kept",
         )

@@ -6,12 +6,12 @@ every direction that matters the same say: mean pooling alone leaves an effectiv
 
 from __future__ import annotations
 
-import codewm_core
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import codewm_core
 from codewm.model import losses
 from codewm.model.batches import Index, encode, pad
 from codewm.model.checkpoint import optimiser_tensors, restore_optimiser, save_tensors
@@ -22,7 +22,7 @@ from codewm.model.session import (
     STEP_EVERY,
     Pace,
     Session,
-    TrainingStopped,
+    TrainingStoppedError,
     descend,
     endless_batches,
     learning_rate,
@@ -34,10 +34,13 @@ def training_states(session: Session) -> Index:
     """Ids of the unique states of the training edits that have something to reconstruct."""
     data = session.data
     ids = np.unique(np.concatenate([data.before[data.fit], data.after[data.fit]]))
-    return ids[data.lengths[ids] >= 4]
+    long_enough: Index = ids[data.lengths[ids] >= 4]
+    return long_enough
 
 
-def mask_tokens(tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mask_tokens(
+    tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """(spoilt tokens [B, S], chosen [B, S] bool): of the chosen, 80% become MASK, 10% random, 10% stay.
 
     As in BERT (Devlin et al. 2019, section 3.1), so the encoder also learns to describe unmasked tokens. Every
@@ -57,7 +60,12 @@ def mask_tokens(tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Ge
 
 
 def masked_loss(
-    target: Encoder, head: MaskedTokenHead, tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator
+    target: Encoder,
+    head: MaskedTokenHead,
+    tokens: Tensor,
+    lengths: Tensor,
+    share: float,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Mean nats per masked token of a batch."""
     spoilt, chosen = mask_tokens(tokens, lengths, share, rng)
@@ -128,7 +136,12 @@ def held_out_loss(session: Session, target: Encoder, head: MaskedTokenHead, stat
 
 
 def save_state(
-    session: Session, model: JEPA, head: MaskedTokenHead, optim: torch.optim.Optimizer, names: list[str], pace: Pace
+    session: Session,
+    model: JEPA,
+    head: MaskedTokenHead,
+    optim: torch.optim.Optimizer,
+    names: list[str],
+    pace: Pace,
 ) -> None:
     """Everything an exact resume of stage 1 needs."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -153,6 +166,7 @@ def settle(session: Session, model: JEPA, states: Index) -> None:
     with torch.no_grad():
         model.target.whiten.weight.copy_(weight)
         model.target.whiten.bias.copy_(bias)
+    place_empty(model)
     model.freeze_target()
     white = z @ weight.numpy().T + bias.numpy()
     entropy, squared = effective_ranks(white)
@@ -163,7 +177,32 @@ def settle(session: Session, model: JEPA, states: Index) -> None:
         off_diagonal_cosine=off_diagonal_cosine(white[:2_000]),
     )  # fmt: skip
     if squared < 2:
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"the teacher collapsed: its states span {squared:.1f} of {z.shape[1]} directions",
             "train longer, over more history, or start from the base model",
         )
+
+
+def place_empty(model: JEPA, steps: int = 200) -> None:
+    """Move the embedding of EMPTY so that t(EMPTY) lies as near the mean state, 0, as one token can.
+
+    Nothing else trains it: there is no token to reconstruct in an absent unit, and left where it was drawn it is so
+    far out that creations and deletions drown every other displacement (lab log).
+    """
+    tokens = torch.tensor([[codewm_core.EMPTY]])
+    rows = model.target.embedding.weight
+    device = rows.device
+    vector = rows[codewm_core.EMPTY].detach().clone().requires_grad_(True)
+    optim = torch.optim.Adam([vector], lr=0.02)
+    for _ in range(steps):
+        table = torch.nn.functional.one_hot(tokens[0, 0], len(rows)).to(device)[:, None] * vector
+        weights = {"embedding.weight": rows.detach() * (table.sum(1, keepdim=True) == 0) + table}
+        z = torch.func.functional_call(
+            model.target, weights, (tokens.to(device), torch.ones(1, device=device))
+        )
+        loss = z.square().sum()
+        (gradient,) = torch.autograd.grad(loss, vector)
+        vector.grad = gradient
+        optim.step()
+    with torch.no_grad():
+        rows[codewm_core.EMPTY] = vector

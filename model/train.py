@@ -2,7 +2,7 @@
 
     tables = [store.read(path)]                 one per repository
     data   = batches.prepare(tables, config)    split by time, filtered, drawn
-    train(data, config, folder, report=...)     stage 1 (teacher), stage 2 (dynamics), held-out table, export
+    train(data, config, folder, report=...)     stage 1 (teacher), 2 (predictor), 3 (all), held-out table, export
 
 The shipped base model is made by harvesting each training repository and then
 `codewm train --corpus a/chains.h5 --corpus b/chains.h5 ... --from scratch --minutes 22 --output base.safetensors`:
@@ -28,14 +28,16 @@ from codewm.model import export
 from codewm.model.batches import TrainingData
 from codewm.model.checkpoint import RunFolder, load_tensors, write_atomic
 from codewm.model.config import ModelConfig, TrainConfig, from_json, to_json
-from codewm.model.dynamics import Best, cache_targets, fit_readout, foresee
+from codewm.model.dynamics import Best, cache_targets, foresee
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.suite import held_out_table
 from codewm.model.jepa import JEPA
 from codewm.model.session import Event, Pace, Session
 from codewm.model.teacher import teach
 
-EVALUATION_SPEED = 60_000  # tokens a second that the held-out table is sure to manage, for the time it is left
+EVALUATION_SPEED = (
+    60_000  # tokens a second that the held-out table is sure to manage, for the time it is left
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ def train(
     if start is not None:
         weights, model_config, _ = export.load(start)
         if model_config.action != data.action_id or model_config.window < data.window:
-            raise UserError("the starting model and the chains disagree on actions or window", "use --from scratch")
+            raise UserError(
+                "the starting model and the chains disagree on actions or window", "use --from scratch"
+            )
     else:
         model_config = ModelConfig(
             **{
@@ -136,36 +140,43 @@ def train(
         bf16=session.bf16, threads=torch.get_num_threads(), resumed=resume,
     )  # fmt: skip
 
-    stage = int(meta.get("stage", 1))
-    best = Best()
+    resumed_stage = int(meta.get("stage", 0))
+    best = Best(*meta["best"]) if "best" in meta else Best()
     interrupted = False
-    pace = Pace(None, 0.0)
+    steps = 0
     targets = None
     try:
-        if weights is None and stage == 1:
-            pace = stage_pace(config, 1, session, meta)
-            teach(session, model, pace, tensors or None)
-            tensors, meta = {}, {}
-            model.start_online_from_target()
-        if stage == 2:
-            model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        model.freeze_target()
-        targets = cache_targets(session, model)
-        if weights is None and not meta and config.fit_readout:
-            fit_readout(session, model, targets)
-        pace = stage_pace(config, 2, session, meta, teacher=weights is None)
-        best = Best(*meta["best"]) if meta else Best()
-        best = foresee(session, model, targets, pace, (tensors, best) if meta else None)
+        for stage in (1, 2, 3):
+            if stage < resumed_stage or (stage == 1 and weights is not None):
+                continue
+            again = tensors if stage == resumed_stage else None
+            if again is not None:
+                model.load_state_dict({k[6:]: v for k, v in again.items() if k.startswith("model.")})
+            if stage > 1 and targets is None:
+                model.freeze_target()
+                targets = cache_targets(session, model)
+            pace = stage_pace(
+                config, stage, session, meta if again is not None else {}, teacher=weights is None
+            )
+            if stage == 1:
+                teach(session, model, pace, again)
+                model.start_online_from_target()
+            else:
+                assert targets is not None
+                foresee(session, model, targets, pace, best, joint=stage == 3, resumed=again)
+            steps += pace.step
     except KeyboardInterrupt:
         interrupted = True
         if targets is None or not folder.weights.is_file():
-            return Outcome(folder.path, None, [], True, best.r2, pace.step)
+            return Outcome(folder.path, None, [], True, best.r2, steps)
+    assert targets is not None
     kept, kept_meta = load_tensors(folder.weights)
     model.load_state_dict(kept)
     rows = held_out_table(session, model, targets)
     session.event("table", rows=[row.as_json() for row in rows])
     about = {
-        **(provenance or {}), "seed": config.seed, "start": config.start if start is None else start.name,
+        **(provenance or {}),
+        "torch": torch.__version__, "seed": config.seed, "start": config.start if start is None else start.name,
         "ledger": data.ledger, "seconds": round(session.elapsed(), 1), "interrupted": interrupted,
     }  # fmt: skip
     write_atomic(folder.card, card(model_config, config, about, rows).encode())
@@ -176,8 +187,10 @@ def train(
         )  # fmt: skip
     if not interrupted:
         folder.state.unlink(missing_ok=True)
-    session.event("end", best=kept_meta["figures"], interrupted=interrupted, steps=pace.step)
-    return Outcome(folder.path, output, rows, interrupted, float(kept_meta["figures"]["displacement_r2"]), pace.step)
+    session.event("end", best=kept_meta["figures"], interrupted=interrupted, steps=steps)
+    return Outcome(
+        folder.path, output, rows, interrupted, float(kept_meta["figures"]["displacement_r2"]), pace.step
+    )
 
 
 def vocabulary_size() -> int:
@@ -194,14 +207,16 @@ def stage_pace(
     step, before = int(meta.get("step", 0)), float(meta.get("stage_seconds", 0.0))
     if config.steps is not None:
         first = max(1, round(config.steps * config.teacher_share)) if teacher else 0
-        return Pace(first if stage == 1 else max(1, config.steps - first), None, step, before)
+        second = max(1, round(config.steps * config.dynamics_share))
+        return Pace((first, second, max(1, config.steps - first - second))[stage - 1], None, step, before)
     assert config.minutes is not None
     whole = config.minutes * 60
-    if stage == 1:
-        return Pace(None, whole * config.teacher_share, step, before)
+    if stage < 3:
+        share = config.teacher_share if stage == 1 else config.dynamics_share
+        return Pace(None, whole * share, step, before)
     tokens = 3 * session.data.lengths[session.data.after[session.data.holdout]].sum()
     table = min(0.25 * whole, 3 + float(tokens) / EVALUATION_SPEED)
-    return Pace(None, max(0.1 * whole, whole - table - session.elapsed() + before), step, before)
+    return Pace(None, max(0.05 * whole, whole - table - session.elapsed() + before), step, before)
 
 
 def card(model: ModelConfig, config: TrainConfig, about: Mapping[str, Any], rows: list[Row]) -> str:

@@ -6,6 +6,8 @@ untrained model predicts the copy, and everything it says beyond that it has lea
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,16 +46,11 @@ class Predictor(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def features(self, state: Tensor, action: Tensor) -> Tensor:
-        """State [B, D], action [B, D] -> what the read-out sees, [B, D]."""
-        x = torch.stack([state, action], 1) + self._parameters["type"]  # [B, 2, D]
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """State [B, D], action [B, D] -> d_hat [B, D]."""
+        x = torch.stack([state, action], 1) + cast(Tensor, self._parameters["type"])  # [B, 2, D]
         for block in self.blocks:
             for _ in range(self.loops):
                 x = block(x)
-        out: Tensor = self.norm(x[:, 0])
-        return out
-
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """State [B, D], action [B, D] -> d_hat [B, D]."""
-        out: Tensor = self.out(self.features(state, action))
+        out: Tensor = self.out(self.norm(x[:, 0]))
         return out

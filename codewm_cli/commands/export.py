@@ -18,7 +18,9 @@ def run(
     checkpoint: Annotated[
         Path | None, typer.Option("--run", help="A run's folder. Default: the newest one of the repository.")
     ] = None,
-    quant: Annotated[str, typer.Option("--quant", metavar="f32|int8", help="How weights are stored.")] = "int8",
+    quant: Annotated[
+        str, typer.Option("--quant", metavar="f32|int8", help="How weights are stored.")
+    ] = "int8",
 ) -> None:
     """Write the best checkpoint of a training run as an engine model.
 
@@ -32,7 +34,9 @@ def run(
     about: Path | None = None
     if checkpoint is None:
         with Repository.open(repo) as repository:
-            runs = sorted((repository.data_dir / "runs").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime)
+            runs = sorted(
+                (repository.data_dir / "runs").glob("*/weights.safetensors"), key=lambda p: p.stat().st_mtime
+            )
             about = repository.data_dir / "model.safetensors"
         if not runs:
             raise UserError("this repository has no trained model", "'codewm train' makes one")

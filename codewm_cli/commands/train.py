@@ -53,7 +53,8 @@ def run(
         typer.Option("--corpus", help="chains.h5 files or folders of them, instead of this repository."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file. Default: in the repository's Git folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="Model file. Default: in the repository's Git folder."),
     ] = None,
     f32: Annotated[bool, typer.Option("--f32", help="Also write the model unquantised, beside it.")] = False,
     setting: Annotated[
@@ -91,7 +92,8 @@ def run(
         outcome = _train(tables, sources, settings, home, output, resume, f32, quiet)
     if not outcome.rows:
         console.say(
-            f"stopped before there was a model to keep; 'codewm train --resume' goes on with {outcome.folder}", quiet
+            f"stopped before there was a model to keep; 'codewm train --resume' goes on with {outcome.folder}",
+            quiet,
         )
         return INTERRUPTED
     if as_json:
@@ -111,7 +113,9 @@ def _open(stack: ExitStack, repo: Path) -> Repository:
     return stack.enter_context(Repository.open(repo))
 
 
-def _harvest(stack: ExitStack, repository: Repository, quiet: bool) -> tuple[list[EditTable], list[dict[str, Any]]]:
+def _harvest(
+    stack: ExitStack, repository: Repository, quiet: bool
+) -> tuple[list[EditTable], list[dict[str, Any]]]:
     """Bring the repository's chains up to date and read them."""
     from codewm.corpus.harvest import Options, harvest
     from codewm.corpus.store import read
@@ -182,8 +186,6 @@ def _train(
     f32: bool,
     quiet: bool,
 ) -> Outcome:
-    import torch
-
     from codewm.cli.report import training as report
     from codewm.model.batches import prepare
     from codewm.model.checkpoint import RunFolder, latest_unfinished
@@ -197,7 +199,7 @@ def _train(
     else:
         folder = RunFolder(home / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-s{settings.seed}")
     data = prepare(tables, settings)
-    provenance = {"sources": sources, "tool": version("codewm"), "torch": torch.__version__}
+    provenance = {"sources": sources, "tool": version("codewm")}
     with report.Display(quiet=quiet) as display:
         outcome = train(
             data, settings, folder, report=display, resume=resume, output=output, provenance=provenance
@@ -212,7 +214,11 @@ def _verdict(rows: Sequence[Row], quiet: bool) -> None:
     for row in rows:
         if row.metric == "delta_cosine" and row.subset == "all":
             lost = [name.replace("_", " ") for name in row.margins if name not in row.beats]
-            text = "better than every null (95% intervals)" if not lost else "not clearly better than: " + ", ".join(lost)
+            text = (
+                "better than every null (95% intervals)"
+                if not lost
+                else "not clearly better than: " + ", ".join(lost)
+            )
             console.say(f"delta cosine {row.value:.3f} on {row.n:,} held-out edits, {text}", quiet)
 
 

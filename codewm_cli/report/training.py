@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "true")
 LOOKS_SHOWN = 8
+STAGES = {1: "teacher", 2: "predictor", 3: "all networks"}
 
 
 def to_table(rows: Sequence[Row]) -> Table:
     """The held-out figures beside their nulls; a null that the model clearly beats is marked with <."""
     from rich.table import Table
 
-    table = Table(title="held-out edits (latest by commit time)", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="held-out edits (latest by commit time)", title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("metric")
     table.add_column("edits")
     table.add_column("value [95% interval]", justify="right")
@@ -61,14 +64,15 @@ def line(event: Mapping[str, Any]) -> str:
             f"{ledger['held out and evaluated']:,} held out; start: {event['start']}"
         )
     if kind == "teacher":
-        return f"{at} teacher {event['progress']:4.0%}: masked-token loss {event['held_out_masked_loss']:.3f} nats"
+        return f"{at} {STAGES[1]} {event['progress']:4.0%}: masked-token loss {event['held_out_masked_loss']:.3f} nats"
     if kind == "target":
         return f"{at} target frozen: rank {event['rank_entropy']:.0f} / {event['rank_squared']:.0f} (entropy / squared)"
     if kind == "cache":
         return f"{at} cached {event['count']:,} {event['what']}"
     if kind == "validation":
         return (
-            f"{at} dynamics {event['progress']:4.0%}: R2 {event['displacement_r2']:.3f}, "
+            f"{at} {STAGES[event['stage']]} {event['progress']:4.0%}: R2 {event['displacement_r2']:.3f}, "
+            f"of modified units {event.get('displacement_r2_modified', float('nan')):.3f}, "
             f"nearer than copy {event['nearer_than_copy']:.1%}, delta cosine {event['delta_cosine']:.3f}, "
             f"rank {event['predictor_rank_squared']:.1f} of {event['true_rank_squared']:.1f}"
             + (" (best so far)" if event["best"] else "")
@@ -124,16 +128,27 @@ class Display:
 
         parts: list[RenderableType] = [Text(note) for note in self.notes[-6:]]
         if self.step:
-            stage = {1: "teacher", 2: "dynamics"}[self.step["stage"]]
+            stage = STAGES[self.step["stage"]]
             losses = {
-                k: v for k, v in self.step.items() if k in ("masked_loss", "displacement_error", "info_nce", "picked")
+                k: v
+                for k, v in self.step.items()
+                if k in ("masked_loss", "displacement_error", "info_nce", "picked")
             }
             text = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in losses.items())
             parts.append(Text(f"{stage}: step {self.step['step']:,}, epoch {self.step['epoch'] + 1}, {text}"))
             parts.append(ProgressBar(total=1.0, completed=self.step["progress"], width=60))
         if self.looks:
             table = Table(box=None, pad_edge=False)
-            for name in ("step", "R2", "R2 modified", "nearer than copy", "delta cosine", "rank", "true rank", ""):
+            for name in (
+                "step",
+                "R2",
+                "R2 modified",
+                "nearer than copy",
+                "delta cosine",
+                "rank",
+                "true rank",
+                "",
+            ):
                 table.add_column(name, justify="right")
             for look in self.looks[-LOOKS_SHOWN:]:
                 table.add_row(

@@ -56,7 +56,8 @@ def displacement_r2(d_hat: F32, d: F32) -> float:
 
 def nearer_than_copy(d_hat: F32, d: F32) -> F64:
     """1 where |z' - t(s')| < |t(s) - t(s')|, else 0: [N]. Gamed by shrinking d_hat; never report it alone."""
-    return (np.square(d - d_hat).sum(-1) < np.square(d).sum(-1)).astype(np.float64)
+    nearer: F64 = (np.square(d - d_hat).sum(-1) < np.square(d).sum(-1)).astype(np.float64)
+    return nearer
 
 
 def prefers_truth_to_copy(d_hat: F32, d: F32, z: F32) -> F64:
@@ -97,7 +98,8 @@ class Bootstrap:
     def spread(self, d: F32) -> F64:
         """sum|d - mean d|^2 under every resample: [R]."""
         wide = d.astype(np.float64)
-        return self.total(np.square(wide).sum(1)) - np.square(self.total(wide)).sum(1) / self.count
+        spread: F64 = self.total(np.square(wide).sum(1)) - np.square(self.total(wide)).sum(1) / self.count
+        return spread
 
 
 def interval(resampled: F64) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """What a prediction must beat: the same split, predicted without the thing under test.
 
-    copy             nothing moves
-    constant_mean    every edit moves as the average training edit does
-    zero_action      the model, told nothing about the edit
-    shuffled_action  the model, told another held-out edit's action
-    linear_map       ridge regression from [t(s), a], fitted on the training edits
+copy             nothing moves
+constant_mean    every edit moves as the average training edit does
+zero_action      the model, told nothing about the edit
+shuffled_action  the model, told another held-out edit's action
+linear_map       ridge regression from [t(s), a], fitted on the training edits
 """
 
 from __future__ import annotations
@@ -48,14 +48,13 @@ def _design(z: F32, action: F32) -> NDArray[np.float64]:
     return np.concatenate([z, action, np.ones((len(z), 1), np.float32)], 1).astype(np.float64)
 
 
-def linear_map(
-    fit: tuple[F32, F32, F32], validation: tuple[F32, F32, F32], z: F32, action: F32
-) -> F32:
+def linear_map(fit: tuple[F32, F32, F32], validation: tuple[F32, F32, F32], z: F32, action: F32) -> F32:
     """Ridge from [t(s), a, 1] to d, its strength picked on the validation edits: triples (t(s), a, d) -> [N, D]."""
     X = _design(fit[0], fit[1])
     gram, moment = X.T @ X / len(X), X.T @ fit[2].astype(np.float64) / len(X)
     V = _design(validation[0], validation[1])
-    best, chosen = -np.inf, np.zeros_like(moment)
+    best = -np.inf
+    chosen: NDArray[np.float64] = np.zeros_like(moment)
     for ridge in RIDGES:
         weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), moment)
         score = displacement_r2((V @ weights).astype(np.float32), validation[2])

@@ -44,7 +44,9 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
         "copy": nulls.copy(d),
         "constant_mean": nulls.constant_mean(fit_d, len(d)),
         "zero_action": nulls.zero_action(lambda a: predict(session, model, edits, a, latents), action),
-        "shuffled_action": nulls.shuffled_action(lambda a: predict(session, model, edits, a, latents), action),
+        "shuffled_action": nulls.shuffled_action(
+            lambda a: predict(session, model, edits, a, latents), action
+        ),
         "linear_map": linear,
     }
     commit = data.commit[edits]
