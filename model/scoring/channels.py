@@ -31,7 +31,6 @@ _BUILTINS = frozenset(vars(builtins)) | {
     "self", "cls", "__file__", "__path__", "__class__", "unicode", "basestring", "long", "unichr", "xrange",
     "raw_input", "reduce", "reload", "execfile", "cmp", "file", "apply", "buffer", "intern", "coerce",
 }  # fmt: skip
-_KEYWORD: int = getattr(core, "NAME_KEYWORD", 0)
 _TEST_FOLDERS = frozenset({"test", "tests", "testing"})
 
 
@@ -148,14 +147,11 @@ def new_identifiers(table: EditTable, known: Replay, settings: NameSettings) -> 
 def unresolved(table: EditTable) -> NDArray[np.bool_]:
     """[K] a bare name that neither the file (before, or by this commit) nor Python defines.
 
-    An approximation without scopes, from flags: whatever occurred in the file before counts as defined. Where
-    the core does not tell keywords of calls from variables, only called names are judged.
+    An approximation without scopes, from flags: whatever occurred in the file before counts as defined.
     """
     edit = np.repeat(np.arange(len(table)), np.diff(table.name_offsets))
-    elsewhere = core.NAME_ATTRIBUTE | core.NAME_IMPORT | core.NAME_BOUND | core.NAME_IN_MODULE | _KEYWORD
-    bare = (table.name_flags & elsewhere) == 0
-    if not _KEYWORD:
-        bare &= (table.name_flags & core.NAME_CALL) != 0
+    elsewhere = core.NAME_ATTRIBUTE | core.NAME_IMPORT | core.NAME_BOUND | core.NAME_IN_MODULE
+    bare = (table.name_flags & (elsewhere | core.NAME_KEYWORD)) == 0
     built_in = np.array([name in _BUILTINS for name in table.names], dtype=np.bool_)
     file = table.commit[edit].astype(np.int64) * max(len(table.paths), 1) + table.path[edit]
     defined = _defined(table, file, core.NAME_BOUND | core.NAME_IMPORT)

@@ -21,6 +21,8 @@ pub const NAME_IN_UNIT: NameFlags = 8;
 pub const NAME_IN_MODULE: NameFlags = 16;
 /// The name is bound here: a parameter, an assignment's target, a definition.
 pub const NAME_BOUND: NameFlags = 32;
+/// The name is a keyword of a call (`f(key=1)`): it belongs to the called function, not to this scope.
+pub const NAME_KEYWORD: NameFlags = 64;
 
 /// One use of a name: its bytes in the source, how it is used, on which line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +294,9 @@ fn name_flags(cursor: &TreeCursor<'_>, stack: &[Frame]) -> NameFlags {
     let called = caller == "call" && filled == Some("function");
     if called {
         flags |= NAME_CALL;
+    }
+    if parent.kind == "keyword_argument" && field == Some("name") {
+        flags |= NAME_KEYWORD;
     }
     let bound = match parent.kind {
         "parameters"

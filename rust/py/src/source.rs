@@ -296,6 +296,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         ("NAME_IN_UNIT", u16::from(tokens::NAME_IN_UNIT)),
         ("NAME_IN_MODULE", u16::from(tokens::NAME_IN_MODULE)),
         ("NAME_BOUND", u16::from(tokens::NAME_BOUND)),
+        ("NAME_KEYWORD", u16::from(tokens::NAME_KEYWORD)),
     ] {
         m.add(name, id)?;
     }

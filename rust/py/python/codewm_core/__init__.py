@@ -56,6 +56,7 @@ from codewm_core._core import (
 )
 from codewm_core._core import (
     NAME_BOUND as NAME_BOUND,
+    NAME_KEYWORD as NAME_KEYWORD,
 )
 from codewm_core._core import (
     NAME_CALL as NAME_CALL,

@@ -42,6 +42,7 @@ NAME_ATTRIBUTE: int
 NAME_IN_UNIT: int
 NAME_IN_MODULE: int
 NAME_BOUND: int
+NAME_KEYWORD: int
 
 def vocabulary_names() -> list[str]: ...
 def tokenize(sources: Sequence[bytes]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]: ...
