@@ -37,7 +37,9 @@ def main() -> None:
     temporary = path.with_suffix(".tmp")
     save_file(load_file(path), temporary, metadata={**metadata, "calibration": text})
     temporary.replace(path)
-    sys.stdout.write(f"{len(reference.edits)} edits of {len(reference.lines_added)} commits, {len(text)} bytes\n")
+    sys.stdout.write(
+        f"{len(reference.edits)} edits of {len(reference.lines_added)} commits, {len(text)} bytes\n"
+    )
 
 
 if __name__ == "__main__":

@@ -111,7 +111,6 @@ def test_names_that_nothing_defines(git_repo: GitRepo) -> None:
     assert strangers == {"helper"}
 
 
-@pytest.mark.skipif(not hasattr(core, "NAME_KEYWORD"), reason="this core cannot tell keywords of calls")
 def test_keywords_of_calls_belong_to_the_callee(git_repo: GitRepo) -> None:
     table, _ = scored(git_repo, BASE, BASE.replace("return b", "return sorted(b, key=stranger)"))
     strangers = {table.names[table.name_ids[k]] for k in np.flatnonzero(unresolved(table))}

@@ -11,117 +11,43 @@ from numpy.typing import NDArray
 from codewm_core import _core
 from codewm_core._core import (
     ACTIONS as ACTIONS,
-)
-from codewm_core._core import (
     DEPTH_FIRST as DEPTH_FIRST,
-)
-from codewm_core._core import (
     DEPTH_LAST as DEPTH_LAST,
-)
-from codewm_core._core import (
     EMPTY as EMPTY,
-)
-from codewm_core._core import (
     FLAG_CREATED as FLAG_CREATED,
-)
-from codewm_core._core import (
     FLAG_DELETED as FLAG_DELETED,
-)
-from codewm_core._core import (
     FLAG_MOVED as FLAG_MOVED,
-)
-from codewm_core._core import (
     FLAG_NOOP as FLAG_NOOP,
-)
-from codewm_core._core import (
     FLAG_SYNTAX_ERROR as FLAG_SYNTAX_ERROR,
-)
-from codewm_core._core import (
     FLAG_WINDOWED as FLAG_WINDOWED,
-)
-from codewm_core._core import (
     IDENT_FIRST as IDENT_FIRST,
-)
-from codewm_core._core import (
     IDENT_LAST as IDENT_LAST,
-)
-from codewm_core._core import (
     KINDS as KINDS,
-)
-from codewm_core._core import (
     MASK as MASK,
-)
-from codewm_core._core import (
     NAME_ATTRIBUTE as NAME_ATTRIBUTE,
-)
-from codewm_core._core import (
     NAME_BOUND as NAME_BOUND,
-    NAME_KEYWORD as NAME_KEYWORD,
-)
-from codewm_core._core import (
     NAME_CALL as NAME_CALL,
-)
-from codewm_core._core import (
     NAME_IMPORT as NAME_IMPORT,
-)
-from codewm_core._core import (
     NAME_IN_MODULE as NAME_IN_MODULE,
-)
-from codewm_core._core import (
     NAME_IN_UNIT as NAME_IN_UNIT,
-)
-from codewm_core._core import (
+    NAME_KEYWORD as NAME_KEYWORD,
     NUMBER_FIRST as NUMBER_FIRST,
-)
-from codewm_core._core import (
     NUMBER_LAST as NUMBER_LAST,
-)
-from codewm_core._core import (
     OP_FIRST as OP_FIRST,
-)
-from codewm_core._core import (
     OP_LAST as OP_LAST,
-)
-from codewm_core._core import (
     PAD as PAD,
-)
-from codewm_core._core import (
     STRING_FIRST as STRING_FIRST,
-)
-from codewm_core._core import (
     STRING_LAST as STRING_LAST,
-)
-from codewm_core._core import (
     TOKENIZER_ID as TOKENIZER_ID,
-)
-from codewm_core._core import (
     TRUNC as TRUNC,
-)
-from codewm_core._core import (
     VOCAB_SIZE as VOCAB_SIZE,
-)
-from codewm_core._core import (
     CoreError as CoreError,
-)
-from codewm_core._core import (
     Engine as Engine,
-)
-from codewm_core._core import (
     InvalidInput as InvalidInput,
-)
-from codewm_core._core import (
     ModelFormatError as ModelFormatError,
-)
-from codewm_core._core import (
     TokenizerMismatch as TokenizerMismatch,
-)
-from codewm_core._core import (
     identifiers as identifiers,
-)
-from codewm_core._core import (
     tokenize as tokenize,
-)
-from codewm_core._core import (
     vocabulary_names as vocabulary,
 )
 
