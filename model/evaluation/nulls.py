@@ -4,7 +4,7 @@ copy             nothing moves
 constant_mean    every edit moves as the average training edit does
 zero_action      the model, told nothing about the edit
 shuffled_action  the model, told another held-out edit's action
-linear_map       ridge regression from [t(s), a], fitted on the training edits
+linear_map       ridge regression from [t(s), a], fitted on the training edits of the same kind
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from codewm.model.evaluation.metrics import displacement_r2
 
 F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -48,16 +49,38 @@ def _design(z: F32, action: F32) -> NDArray[np.float64]:
     return np.concatenate([z, action, np.ones((len(z), 1), np.float32)], 1).astype(np.float64)
 
 
-def linear_map(fit: tuple[F32, F32, F32], validation: tuple[F32, F32, F32], z: F32, action: F32) -> F32:
-    """Ridge from [t(s), a, 1] to d, its strength picked on the validation edits: triples (t(s), a, d) -> [N, D]."""
+def linear_map(
+    fit: tuple[F32, F32, F32, I64], validation: tuple[F32, F32, F32, I64], held_out: tuple[F32, F32, I64]
+) -> F32:
+    """Ridge from [t(s), a, 1] to d, one map per kind of edit, its strength picked on the validation edits.
+
+    fit and validation are (t(s), a, d, kind), held_out is (t(s), a, kind); the result is [N, D]. One map for all
+    kinds would be a weaker null: created units would drown the modified ones.
+    """
+    out = np.zeros_like(held_out[0])
+    for kind in np.unique(held_out[2]):
+        f, v, h = fit[3] == kind, validation[3] == kind, held_out[2] == kind
+        if not f.any():
+            continue
+        # Without validation edits of this kind the strongest ridge is used.
+        watched = v if v.sum() > 1 else np.zeros(len(v), bool)
+        out[h] = _ridge(
+            (fit[0][f], fit[1][f], fit[2][f]),
+            (validation[0][watched], validation[1][watched], validation[2][watched]),
+            held_out[0][h],
+            held_out[1][h],
+        )
+    return out
+
+
+def _ridge(fit: tuple[F32, F32, F32], validation: tuple[F32, F32, F32], z: F32, action: F32) -> F32:
     X = _design(fit[0], fit[1])
     gram, moment = X.T @ X / len(X), X.T @ fit[2].astype(np.float64) / len(X)
     V = _design(validation[0], validation[1])
-    best = -np.inf
-    chosen: NDArray[np.float64] = np.zeros_like(moment)
+    best, chosen = -np.inf, np.zeros_like(moment)
     for ridge in RIDGES:
         weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), moment)
-        score = displacement_r2((V @ weights).astype(np.float32), validation[2])
+        score = displacement_r2((V @ weights).astype(np.float32), validation[2]) if len(V) else ridge
         if score > best:
             best, chosen = score, weights
     return (_design(z, action) @ chosen).astype(np.float32)

@@ -29,15 +29,11 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
 
     fit, validation = data.fit, data.validation
     fit_d = targets.displacement(session, fit)
+    known = targets.displacement(session, validation)
     linear = nulls.linear_map(
-        (targets.z[data.before[fit]], data.action[fit], fit_d),
-        (
-            targets.z[data.before[validation]],
-            data.action[validation],
-            targets.displacement(session, validation),
-        ),
-        z,
-        action,
+        (targets.z[data.before[fit]], data.action[fit], fit_d, data.group[fit]),
+        (targets.z[data.before[validation]], data.action[validation], known, data.group[validation]),
+        (z, action, data.group[edits]),
     )
     d_hat = predict(session, model, edits, action, latents)
     others = {

@@ -1,0 +1,1 @@
+"""Claims about the model and its training, each in a file of its own."""
