@@ -62,6 +62,7 @@ class TrainConfig:
     start: str = "auto"  # auto | base | scratch | a model file
     seed: int = 0  # weights, order, masks, corruptions; never the split
     device: str = "cpu"
+    threads: int = 0  # 0 for one per core
     precision: str = "auto"  # arithmetic inside the networks; weights and evaluation stay f32
     holdout: float = 0.2  # latest share of edits by commit time, never trained on by any stage
     validation: float = 0.1  # latest share of the training edits, kept for early stopping
@@ -117,8 +118,8 @@ class TrainConfig:
             raise UserError("train config: teacher_share + dynamics_share must leave time for stage 3")
         if not 0 <= self.token_dropout < 1:
             raise UserError("train config: token_dropout must lie in [0, 1)")
-        if self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
-            raise UserError("train config: corruptions >= 0, patience >= 1 and evaluations >= 1")
+        if self.threads < 0 or self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
+            raise UserError("train config: threads and corruptions >= 0, patience >= 1 and evaluations >= 1")
         if not 0 < self.whiten_floor <= 1:
             raise UserError("train config: whiten_floor must lie in (0, 1]")
 

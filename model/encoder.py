@@ -87,12 +87,14 @@ class Encoder(nn.Module):
 
     def hidden(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Per-token features after the last loop and norm: [B, S, D]."""
-        S = tokens.shape[1]
-        real = torch.arange(S, device=tokens.device) < lengths[:, None]  # [B, S]
-        bias = torch.zeros(real.shape, device=tokens.device).masked_fill(~real, float("-inf"))[
-            :, None, None, :
-        ]
-        x = self.embedding(tokens) + self.position.weight[:S]
+        return self.looped(self.embedding(tokens), lengths)
+
+    def looped(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Token embeddings [B, S, D] -> per-token features [B, S, D]."""
+        S = x.shape[1]
+        real = torch.arange(S, device=x.device) < lengths[:, None]  # [B, S]
+        bias = torch.zeros(real.shape, device=x.device).masked_fill(~real, float("-inf"))[:, None, None, :]
+        x = x + self.position.weight[:S]
         for _ in range(self.loops):
             x = self.block(x, bias)
         out: Tensor = self.norm(x)

@@ -183,26 +183,20 @@ def settle(session: Session, model: JEPA, states: Index) -> None:
         )
 
 
-def place_empty(model: JEPA, steps: int = 200) -> None:
+def place_empty(model: JEPA, steps: int = 150) -> None:
     """Move the embedding of EMPTY so that t(EMPTY) lies as near the mean state, 0, as one token can.
 
     Nothing else trains it: there is no token to reconstruct in an absent unit, and left where it was drawn it is so
     far out that creations and deletions drown every other displacement (lab log).
     """
-    tokens = torch.tensor([[codewm_core.EMPTY]])
-    rows = model.target.embedding.weight
-    device = rows.device
+    target = model.target
+    rows = target.embedding.weight
+    one = torch.ones(1, device=rows.device)
     vector = rows[codewm_core.EMPTY].detach().clone().requires_grad_(True)
     optim = torch.optim.Adam([vector], lr=0.02)
     for _ in range(steps):
-        table = torch.nn.functional.one_hot(tokens[0, 0], len(rows)).to(device)[:, None] * vector
-        weights = {"embedding.weight": rows.detach() * (table.sum(1, keepdim=True) == 0) + table}
-        z = torch.func.functional_call(
-            model.target, weights, (tokens.to(device), torch.ones(1, device=device))
-        )
-        loss = z.square().sum()
-        (gradient,) = torch.autograd.grad(loss, vector)
-        vector.grad = gradient
+        z = target.whiten(target.looped(vector[None, None], one)[:, 0])
+        (vector.grad,) = torch.autograd.grad(z.square().sum(), vector)
         optim.step()
     with torch.no_grad():
         rows[codewm_core.EMPTY] = vector

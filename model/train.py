@@ -74,7 +74,7 @@ def start_from(choice: str) -> Path | None:
     return path
 
 
-def seed_everything(seed: int) -> None:
+def seed_everything(seed: int, threads: int = 0) -> None:
     """The same seed gives the same bytes on one kind of CPU.
 
     Without use_deterministic_algorithms: on CPU it changed nothing but the speed, to a tenth (lab log).
@@ -82,7 +82,7 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def train(
@@ -109,7 +109,7 @@ def train(
         tensors, meta = load_tensors(folder.state)
         if meta["fingerprint"] != data.fingerprint():
             raise UserError("the chains have changed since this run was interrupted", "start a new run")
-    seed_everything(config.seed)
+    seed_everything(config.seed, config.threads)
     start = start_from(config.start)
     weights: Mapping[str, Tensor] | None = None
     if start is not None:

@@ -23,7 +23,7 @@ TINY_SHAPE = {"dim": 16, "heads": 2, "mlp": 32, "predictor_loops": 1, "online_lo
 def tiny_config(**values: object) -> TrainConfig:
     """A TrainConfig of a few dozen steps."""
     base = {
-        "minutes": None, "steps": 30, "start": "scratch", "precision": "f32", "tokens_per_batch": 512,
+        "minutes": None, "steps": 30, "threads": 1, "start": "scratch", "precision": "f32", "tokens_per_batch": 512,
         "edits_per_step": 32, "bootstrap": 50, "evaluations": 3, "whiten_states": 500,
     }  # fmt: skip
     return TrainConfig(**{**base, **values})  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def edit_table(edits: int = 300, seed: int = 0, per_commit: int = 3) -> EditTabl
         tokens=np.concatenate(flat), offsets=np.cumsum(lengths).astype(np.int64),
         state_hash=np.array([hash(k) % 2**63 for k in states], np.uint64),
         before=np.array(before, np.int32), after=np.array(after, np.int32), action=action, commit=commit,
-        path=zeros, unit=zeros, kind=zeros.astype(np.uint8), chain=zeros, step=zeros,
+        path=zeros, unit=zeros, unit_before=zeros, kind=zeros.astype(np.uint8), chain=zeros, step=zeros,
         flags=np.array(flags, np.uint16), tokens_added=zeros, tokens_removed=zeros,
         lines=np.ones((edits, 2), np.int32), first_changed_line=zeros, name_offsets=np.zeros(edits + 1, np.int64),
         name_ids=np.zeros(0, np.int32), name_flags=np.zeros(0, np.uint8), name_lines=np.zeros(0, np.int32),

@@ -1,0 +1,238 @@
+"""Claims:
+
+1. Configs survive a JSON round trip; an unknown key anywhere is an error, as are impossible values.
+2. Length batches cover every position once, keep to the token and row budgets, and follow from the seed.
+3. Encoding many states at once equals encoding each alone.
+4. Merging tables keeps every edit's tokens and shares equal states.
+5. Corrupted states differ from the true ones, fit the window, and each family does what it says.
+6. An export loads back: exactly in f32, within half a step per row in int8; foreign and damaged files are refused.
+7. `codewm train` end to end writes a model, and its words for bad input.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import codewm_core
+import numpy as np
+import pytest
+import torch
+
+from codewm.cli.main import main
+from codewm.corpus.errors import UserError
+from codewm.model import corrupt, export
+from codewm.model.batches import encode, length_batches, pad, prepare
+from codewm.model.config import TrainConfig, from_json, from_mapping, to_json
+from codewm.model.jepa import JEPA
+from tests.helpers import GitRepo
+from tests.model.synthetic import edit_table, tiny_config, tiny_model
+
+
+def test_config_round_trip() -> None:
+    model, train = tiny_model(), tiny_config(seed=3)
+    assert from_json(to_json(model, train)) == (model, train)
+
+
+@pytest.mark.parametrize("part", ["", "model", "train"])
+def test_unknown_keys_are_errors(part: str) -> None:
+    body = json.loads(to_json(tiny_model(), tiny_config()))
+    (body[part] if part else body)["lerning_rate"] = 1
+    with pytest.raises(UserError, match="lerning_rate"):
+        from_json(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    "values", [{"minutes": 1, "steps": 1}, {"minutes": 0}, {"precision": "f16"}, {"holdout": 1.0}, {"patience": 0}]
+)
+def test_impossible_values(values: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        from_mapping(TrainConfig, values)
+
+
+def test_length_batches() -> None:
+    lengths = np.random.default_rng(0).integers(1, 257, 2_000)
+    for rng in (None, np.random.default_rng(1)):
+        batches = length_batches(lengths, 2_048, 64, rng)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(2_000))
+        assert all(len(b) <= 64 and lengths[b].max() * len(b) <= 2_048 for b in batches)
+    first, again = (length_batches(lengths, 2_048, 64, np.random.default_rng(1)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    padded = sum(lengths[b].max() * len(b) for b in length_batches(lengths, 8_192, 256, np.random.default_rng(2)))
+    assert padded < 1.15 * lengths.sum()
+
+
+def test_encoding_together_equals_alone() -> None:
+    table = edit_table(60)
+    torch.manual_seed(0)
+    encoder = JEPA(tiny_model()).target
+    ids = np.arange(40)[::-1].copy()
+    together = encode(encoder, table.tokens, table.offsets, ids)
+    for row, i in enumerate(ids):
+        tokens, lengths = pad(table.tokens, table.offsets, np.array([i]))
+        np.testing.assert_allclose(together[row], encoder(tokens, lengths)[0].detach().numpy(), atol=2e-6)
+
+
+def test_merging_keeps_the_tokens() -> None:
+    tables = [edit_table(200), edit_table(200, seed=1), edit_table(200)]
+    data = prepare(tables, tiny_config())
+    base = 0
+    for table in tables:
+        for i in (0, 50, 199):
+            for old, new in ((table.before, data.before), (table.after, data.after)):
+                a, b = int(old[i]), int(new[base + i])
+                np.testing.assert_array_equal(
+                    table.tokens[table.offsets[a] : table.offsets[a + 1]],
+                    data.tokens[data.offsets[b] : data.offsets[b + 1]],
+                )
+        base += len(table)
+    assert len(data.offsets) - 1 == len({h for t in tables for h in t.state_hash.tolist()})
+    assert np.array_equal(data.before[:200], data.before[400:])
+
+
+SOURCE = b"""def f(a, b):
+    if a > 1:
+        b = g(a, 2)
+        a += b
+    return [a, b]
+"""
+DONOR = b"""def other(x):
+    while x:
+        x = x.next
+        print(x, 'y')
+"""
+
+
+def unit(source: bytes) -> np.ndarray:
+    return codewm_core.units(source)[0].tokens
+
+
+def test_statements_nest() -> None:
+    rows = corrupt.statements(unit(SOURCE))
+    assert len(rows) == 5  # def, if, two assignments, return
+    assert rows[0].tolist()[:2] == [0, len(unit(SOURCE))]
+    inner = rows[(rows[:, 0] > rows[1, 0]) & (rows[:, 1] <= rows[1, 1])]
+    assert len(inner) == 2 and (inner[:, 2] == rows[1, 2] + 1).all()
+
+
+@pytest.mark.parametrize("family", list(corrupt.FAMILIES))
+def test_families(family: str) -> None:
+    tokens, donor = unit(SOURCE), unit(DONOR)
+    for seed in range(30):
+        out = corrupt.FAMILIES[family](tokens, donor, np.random.default_rng(seed))
+        assert out is not None
+        if family == "drop":
+            assert len(out) < len(tokens)
+        elif family == "paste":
+            assert len(out) > len(tokens)
+        elif family == "mutate":
+            assert len(out) == len(tokens) and (out != tokens).sum() == 1
+        elif family == "argument":
+            assert sorted(out.tolist()) == sorted(tokens.tolist()) and (out != tokens).sum() == 2
+        assert out[0] == tokens[0]
+
+
+def test_corrupted_states_are_wrong_and_fit() -> None:
+    table = edit_table(100)
+    after = table.after.astype(np.int64)
+    flat, offsets = corrupt.corrupt_many(table.tokens, table.offsets, after, after, window=32, seed=0)
+    assert len(offsets) == 101 and offsets[-1] == len(flat)
+    for i, a in enumerate(after):
+        out = flat[offsets[i] : offsets[i + 1]]
+        assert 0 < len(out) <= 32
+    again, _ = corrupt.corrupt_many(table.tokens, table.offsets, after, after, window=32, seed=0)
+    assert np.array_equal(flat, again)
+
+
+@pytest.mark.parametrize("quant", ["f32", "int8"])
+def test_export_round_trip(tmp_path: Path, quant: str) -> None:
+    torch.manual_seed(0)
+    model = JEPA(tiny_model())
+    torch.nn.init.normal_(model.predictor.out.weight)
+    path = tmp_path / "m.safetensors"
+    export.export(path, model.state_dict(), model.config, quant=quant, metrics={"rows": []}, provenance={"seed": 1})
+    weights, config, metadata = export.load(path)
+    assert config == model.config and json.loads(metadata["provenance"]) == {"seed": 1}
+    assert json.loads(metadata["action_names"]) == list(codewm_core.ACTIONS["v15"])
+    assert json.loads(metadata["config"]) == asdict(model.config)
+    assert set(weights) == set(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        if quant == "int8" and export.quantised(name, tensor):
+            step = tensor.abs().amax(1, keepdim=True) / 127
+            assert ((weights[name] - tensor).abs() <= 0.5001 * step).all()
+        else:
+            assert torch.equal(weights[name], tensor), name
+    JEPA(config).load_state_dict(weights)
+
+
+def test_the_engine_reads_an_export(tmp_path: Path) -> None:
+    """The engine and torch agree on t, f, h and g of an f32 export."""
+    torch.manual_seed(0)
+    model = JEPA(tiny_model(dim=32, heads=4, mlp=64))
+    torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
+    export.export(tmp_path / "m.safetensors", model.state_dict(), model.config, quant="f32")
+    engine = codewm_core.Engine.from_file(str(tmp_path / "m.safetensors"))
+    table = edit_table(40)
+    ids = np.arange(20)
+    tokens, offsets = table.states(ids)
+    for ours, theirs in (
+        (encode(model.target, table.tokens, table.offsets, ids), engine.encode_target(tokens, offsets)),
+        (encode(model.online, table.tokens, table.offsets, ids), engine.encode_online(tokens, offsets)),
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=5e-5)
+    z = encode(model.online, table.tokens, table.offsets, ids)
+    a = table.action[:20]
+    with torch.no_grad():
+        h = model.action(torch.from_numpy(a))
+        d_hat = model.predictor(torch.from_numpy(z), h)
+    np.testing.assert_allclose(d_hat.numpy(), engine.predict(z, engine.encode_action(a)), atol=5e-5)
+
+
+def test_foreign_models_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "junk").write_bytes(b"junk")
+    with pytest.raises(UserError, match="cannot read model"):
+        export.load(tmp_path / "junk")
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, str(tmp_path / "other.safetensors"))
+    with pytest.raises(UserError, match="not a codewm"):
+        export.load(tmp_path / "other.safetensors")
+
+
+def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    names = ["alpha", "beta", "gamma", "delta"]
+    bodies = [["pass"] for _ in range(8)]
+    for _ in range(60):
+        for i in rng.choice(8, 3, replace=False):
+            bodies[i].append(f"{names[rng.integers(4)]} = {names[rng.integers(4)]}({rng.integers(9)})")
+        text = "\n".join(f"def f{i}(a):\n" + "".join(f"    {s}\n" for s in b) for i, b in enumerate(bodies))
+        git_repo.write("m.py", text)
+        git_repo.commit("change")
+    where = str(git_repo.path)
+    settings = ["--set", "bootstrap=20", "--set", "evaluations=1", "--from", "scratch", "--steps", "3", "--quiet", "--set", "threads=1"]
+    assert main(["train", where, "--json", *settings]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["schema"] == "codewm.eval/1" and {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
+    model = git_repo.path / ".git" / "codewm" / "model.safetensors"
+    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/1"
+    assert main(["export", str(git_repo.path / "out.safetensors"), "--repo", where, "--quant", "f32"]) == 0
+    assert (git_repo.path / "out.safetensors").stat().st_size > 2 * model.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "nonsense=1"], "unknown TrainConfig key: nonsense"),
+        (["--minutes", "1", "--steps", "5"], "either minutes or steps"),
+        (["--from", "nowhere.safetensors"], "no such model file"),
+        (["--resume"], "no unfinished run"),
+    ],
+)
+def test_bad_input(git_repo: GitRepo, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    for i in range(80):
+        git_repo.write("m.py", "\n".join(f"def f{j}():\n    return {i + j}\n" for j in range(3)))
+        git_repo.commit("change")
+    assert main(["train", str(git_repo.path), *words]) == 2
+    assert said in capsys.readouterr().err
