@@ -114,7 +114,8 @@ def error_scale(session: Session, size: F32) -> F32:
         if of_kind.any():
             average[of_kind] = size[of_kind].mean(dtype=np.float64)
             expected[of_kind] *= average[of_kind] / expected[of_kind].mean()
-    return np.maximum(np.sqrt(expected * average), 1e-6).astype(np.float32)
+    scale: F32 = np.maximum(np.sqrt(expected * average), 1e-6).astype(np.float32)
+    return scale
 
 
 def hide_tokens(tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator) -> Tensor:
@@ -161,9 +162,11 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
     d = targets.displacement(session, edits)
     z = targets.z[data.before[edits]]
     d_hat = predict(session, model, edits, data.action[edits], latents)
-    entropy, squared = effective_ranks(d_hat)
-    true_entropy, true_squared = effective_ranks(d)
     modified = data.group[edits] == 0
+    # Creations and deletions span one long direction, towards EMPTY, that would hide all others.
+    ranked = modified if modified.sum() >= ENOUGH_MODIFIED else slice(None)
+    entropy, squared = effective_ranks(d_hat[ranked])
+    true_entropy, true_squared = effective_ranks(d[ranked])
     figures = {
         "displacement_r2": metrics.displacement_r2(d_hat, d),
         "nearer_than_copy": float(metrics.nearer_than_copy(d_hat, d).mean()),

@@ -10,6 +10,7 @@ linear_map       ridge regression from [t(s), a], fitted on the training edits o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,8 @@ def _ridge(fit: tuple[F32, F32, F32], validation: tuple[F32, F32, F32], z: F32, 
     X = _design(fit[0], fit[1])
     gram, moment = X.T @ X / len(X), X.T @ fit[2].astype(np.float64) / len(X)
     V = _design(validation[0], validation[1])
-    best, chosen = -np.inf, np.zeros_like(moment)
+    best = -np.inf
+    chosen: NDArray[np.floating[Any]] = np.zeros_like(moment)
     for ridge in RIDGES:
         weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), moment)
         score = displacement_r2((V @ weights).astype(np.float32), validation[2]) if len(V) else ridge

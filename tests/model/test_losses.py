@@ -32,7 +32,8 @@ def test_info_nce_equals_the_longhand_softmax() -> None:
         candidates = [d[b]] + [d[j] for j in range(4) if j != b] + [torch.zeros(3)]
         candidates += [wrong[b, k] for k in range(2) if valid[b, k]]
         cosines = [
-            0.0 if not c.any() else float(torch.dot(d_hat[b], c) / d_hat[b].norm() / c.norm()) for c in candidates
+            0.0 if not c.any() else float(torch.dot(d_hat[b], c) / d_hat[b].norm() / c.norm())
+            for c in candidates
         ]
         expected += -math.log(math.exp(cosines[0] / 0.1) / sum(math.exp(c / 0.1) for c in cosines)) / 4
         first += max(cosines) == cosines[0]

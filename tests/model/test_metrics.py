@@ -32,7 +32,9 @@ def test_r2() -> None:
     assert metrics.displacement_r2(d, d) == 1
     assert metrics.displacement_r2(np.repeat(d.mean(0)[None], 60, 0), d) == pytest.approx(0, abs=1e-6)
     spread = np.square(d - d.mean(0)).sum()
-    assert metrics.displacement_r2(np.zeros_like(d), d) == pytest.approx(1 - np.square(d).sum() / spread, rel=1e-5)
+    assert metrics.displacement_r2(np.zeros_like(d), d) == pytest.approx(
+        1 - np.square(d).sum() / spread, rel=1e-5
+    )
 
 
 def test_per_edit_figures() -> None:
@@ -74,8 +76,10 @@ def test_table_and_its_margins() -> None:
     others = {"copy": np.zeros_like(d), "itself": d_hat}
     rows = {r.metric: r for r in metrics.table(d_hat, d, some(200, seed=3), commit, others, resamples=200)}
     r2 = rows["displacement_r2"]
-    assert r2.interval is not None and r2.interval[0] < r2.value < r2.interval[1]
-    assert r2.beats == ["copy"] and r2.margins["itself"] == (0, 0)
+    assert r2.interval is not None
+    assert r2.interval[0] < r2.value < r2.interval[1]
+    assert r2.beats == ["copy"]
+    assert r2.margins["itself"] == (0, 0)
     assert rows["delta_cosine"].beats == ["copy"]
     assert rows["predictor_rank_squared"].nulls["true"] == pytest.approx(diagnostics.effective_ranks(d)[1])
     assert r2.n == 200

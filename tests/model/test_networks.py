@@ -65,9 +65,12 @@ def test_the_read_out_learns_from_the_copy() -> None:
     model = JEPA(tiny_model())
     model.freeze_target()
     tokens, lengths = batch([5, 9], 9)
-    losses.displacement_error(model(tokens, lengths, torch.randn(2, 15)), torch.randn(2, 16), torch.ones(2)).backward()
+    losses.displacement_error(
+        model(tokens, lengths, torch.randn(2, 15)), torch.randn(2, 16), torch.ones(2)
+    ).backward()
     gradient = model.predictor.out.weight.grad
-    assert gradient is not None and float(gradient.norm()) > 0
+    assert gradient is not None
+    assert float(gradient.norm()) > 0
 
 
 def test_whitening_of_states() -> None:
@@ -90,7 +93,9 @@ def test_names_are_those_of_the_file_format() -> None:
     }
     expected = {"predictor.type"}
     for encoder in ("target", "online"):
-        expected |= {f"{encoder}.{n}" for n in ("embedding.weight", "position.weight", "norm.weight", "norm.bias")}
+        expected |= {
+            f"{encoder}.{n}" for n in ("embedding.weight", "position.weight", "norm.weight", "norm.bias")
+        }
         expected |= {f"{encoder}.block.{n}" for n in block}
     expected |= {"target.whiten.weight", "target.whiten.bias"}
     expected |= {f"action.{m}.{x}" for m in ("up", "down") for x in ("weight", "bias")}

@@ -15,11 +15,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import codewm_core
 import numpy as np
 import pytest
 import torch
 
+import codewm_core
 from codewm.cli.main import main
 from codewm.corpus.errors import UserError
 from codewm.model import corrupt, export
@@ -44,7 +44,8 @@ def test_unknown_keys_are_errors(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"minutes": 1, "steps": 1}, {"minutes": 0}, {"precision": "f16"}, {"holdout": 1.0}, {"patience": 0}]
+    "values",
+    [{"minutes": 1, "steps": 1}, {"minutes": 0}, {"precision": "f16"}, {"holdout": 1.0}, {"patience": 0}],
 )
 def test_impossible_values(values: dict[str, object]) -> None:
     with pytest.raises(UserError):
@@ -59,7 +60,9 @@ def test_length_batches() -> None:
         assert all(len(b) <= 64 and lengths[b].max() * len(b) <= 2_048 for b in batches)
     first, again = (length_batches(lengths, 2_048, 64, np.random.default_rng(1)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    padded = sum(lengths[b].max() * len(b) for b in length_batches(lengths, 8_192, 256, np.random.default_rng(2)))
+    padded = sum(
+        lengths[b].max() * len(b) for b in length_batches(lengths, 8_192, 256, np.random.default_rng(2))
+    )
     assert padded < 1.15 * lengths.sum()
 
 
@@ -113,7 +116,8 @@ def test_statements_nest() -> None:
     assert len(rows) == 5  # def, if, two assignments, return
     assert rows[0].tolist()[:2] == [0, len(unit(SOURCE))]
     inner = rows[(rows[:, 0] > rows[1, 0]) & (rows[:, 1] <= rows[1, 1])]
-    assert len(inner) == 2 and (inner[:, 2] == rows[1, 2] + 1).all()
+    assert len(inner) == 2
+    assert (inner[:, 2] == rows[1, 2] + 1).all()
 
 
 @pytest.mark.parametrize("family", list(corrupt.FAMILIES))
@@ -127,9 +131,11 @@ def test_families(family: str) -> None:
         elif family == "paste":
             assert len(out) > len(tokens)
         elif family == "mutate":
-            assert len(out) == len(tokens) and (out != tokens).sum() == 1
+            assert len(out) == len(tokens)
+            assert (out != tokens).sum() == 1
         elif family == "argument":
-            assert sorted(out.tolist()) == sorted(tokens.tolist()) and (out != tokens).sum() == 2
+            assert sorted(out.tolist()) == sorted(tokens.tolist())
+            assert (out != tokens).sum() == 2
         assert out[0] == tokens[0]
 
 
@@ -137,8 +143,9 @@ def test_corrupted_states_are_wrong_and_fit() -> None:
     table = edit_table(100)
     after = table.after.astype(np.int64)
     flat, offsets = corrupt.corrupt_many(table.tokens, table.offsets, after, after, window=32, seed=0)
-    assert len(offsets) == 101 and offsets[-1] == len(flat)
-    for i, a in enumerate(after):
+    assert len(offsets) == 101
+    assert offsets[-1] == len(flat)
+    for i, _a in enumerate(after):
         out = flat[offsets[i] : offsets[i + 1]]
         assert 0 < len(out) <= 32
     again, _ = corrupt.corrupt_many(table.tokens, table.offsets, after, after, window=32, seed=0)
@@ -151,9 +158,12 @@ def test_export_round_trip(tmp_path: Path, quant: str) -> None:
     model = JEPA(tiny_model())
     torch.nn.init.normal_(model.predictor.out.weight)
     path = tmp_path / "m.safetensors"
-    export.export(path, model.state_dict(), model.config, quant=quant, metrics={"rows": []}, provenance={"seed": 1})
+    export.export(
+        path, model.state_dict(), model.config, quant=quant, metrics={"rows": []}, provenance={"seed": 1}
+    )
     weights, config, metadata = export.load(path)
-    assert config == model.config and json.loads(metadata["provenance"]) == {"seed": 1}
+    assert config == model.config
+    assert json.loads(metadata["provenance"]) == {"seed": 1}
     assert json.loads(metadata["action_names"]) == list(codewm_core.ACTIONS["v15"])
     assert json.loads(metadata["config"]) == asdict(model.config)
     assert set(weights) == set(model.state_dict())
@@ -211,10 +221,23 @@ def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.Capture
         git_repo.write("m.py", text)
         git_repo.commit("change")
     where = str(git_repo.path)
-    settings = ["--set", "bootstrap=20", "--set", "evaluations=1", "--from", "scratch", "--steps", "3", "--quiet", "--set", "threads=1"]
+    settings = [
+        "--set",
+        "bootstrap=20",
+        "--set",
+        "evaluations=1",
+        "--from",
+        "scratch",
+        "--steps",
+        "3",
+        "--quiet",
+        "--set",
+        "threads=1",
+    ]
     assert main(["train", where, "--json", *settings]) == 0
     body = json.loads(capsys.readouterr().out)
-    assert body["schema"] == "codewm.eval/1" and {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
+    assert body["schema"] == "codewm.eval/1"
+    assert {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
     model = git_repo.path / ".git" / "codewm" / "model.safetensors"
     assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/1"
     assert main(["export", str(git_repo.path / "out.safetensors"), "--repo", where, "--quant", "f32"]) == 0
@@ -230,7 +253,9 @@ def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.Capture
         (["--resume"], "no unfinished run"),
     ],
 )
-def test_bad_input(git_repo: GitRepo, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+def test_bad_input(
+    git_repo: GitRepo, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
     for i in range(80):
         git_repo.write("m.py", "\n".join(f"def f{j}():\n    return {i + j}\n" for j in range(3)))
         git_repo.commit("change")
