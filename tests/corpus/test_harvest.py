@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 
 import codewm_core as core
-from codewm.corpus import edits
-from codewm.corpus import harvest as module
+from codewm.corpus import edits, harvest as module
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Harvest, Options, harvest, store_path
