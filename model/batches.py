@@ -23,6 +23,7 @@ from codewm.model.encoder import Encoder
 
 Index = NDArray[np.int64]
 GROUPS = ("modified", "created", "deleted")
+WIDTHS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 224, 256)
 
 
 @dataclass(frozen=True)
@@ -181,11 +182,17 @@ def _draw_commits(ids: Index, commit: Index, most: int, rng: np.random.Generator
     return ids[np.isin(commit[ids], kept)]
 
 
+def width(length: int) -> int:
+    """The padded width for a state of this length: one of a few, because every new shape of a bf16 product costs
+    the CPU backend a compilation of its own (a second a step instead of a tenth; docs/lab-log.md)."""
+    return next((w for w in WIDTHS if w >= length), length)
+
+
 def pad(tokens: NDArray[np.uint16], offsets: Index, ids: Index, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """States `ids` [B] -> token ids [B, S] (int64, PAD-filled) and lengths [B]."""
+    """States `ids` [B] -> token ids [B, S] (int64, PAD-filled) and lengths [B]; S is one of WIDTHS."""
     start = offsets[ids]
     lengths = offsets[ids + 1] - start
-    column = np.arange(int(lengths.max()))
+    column = np.arange(width(int(lengths.max())))
     inside = column < lengths[:, None]
     grid = np.where(inside, tokens[np.where(inside, start[:, None] + column, 0)], codewm_core.PAD)
     return torch.from_numpy(grid.astype(np.int64)).to(device), torch.from_numpy(lengths).to(device)
@@ -194,24 +201,22 @@ def pad(tokens: NDArray[np.uint16], offsets: Index, ids: Index, device: str = "c
 def length_batches(
     lengths: Index, tokens: int, rows: int, rng: np.random.Generator | None = None
 ) -> list[Index]:
-    """Positions 0..n-1 in batches of nearly one length, each at most `tokens` padded tokens and `rows` rows.
+    """Positions 0..n-1 in batches of one padded width, each at most `tokens` padded tokens and `rows` rows.
 
-    With a generator, batches differ from epoch to epoch (lengths jittered by 10%) and come in random order.
+    With a generator, positions are shuffled within their width and batches come in random order. Whatever the
+    order, an epoch has at most two shapes for each width.
     """
-    key = lengths.astype(np.float64)
-    if rng is not None:
-        key = key * rng.uniform(1.0, 1.1, len(key)) + rng.uniform(0.0, 1.0, len(key))
-    order = np.argsort(key, kind="stable")
+    widths = np.array(WIDTHS)
+    bucket = np.searchsorted(widths, lengths)
+    longest = int(lengths.max(initial=1))
     batches: list[Index] = []
-    start, longest = 0, 0
-    for position, length in enumerate(lengths[order].tolist()):
-        widest = max(longest, length)
-        if position > start and (widest * (position - start + 1) > tokens or position - start >= rows):
-            batches.append(order[start:position])
-            start, widest = position, length
-        longest = widest
-    if start < len(order):
-        batches.append(order[start:])
+    for b in np.unique(bucket):
+        members = np.flatnonzero(bucket == b)
+        if rng is not None:
+            members = rng.permutation(members)
+        wide = int(widths[b]) if b < len(widths) else longest
+        size = max(1, min(rows, tokens // wide))
+        batches += [members[i : i + size] for i in range(0, len(members), size)]
     if rng is not None:
         rng.shuffle(batches)  # type: ignore[arg-type]
     return batches

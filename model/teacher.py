@@ -41,22 +41,25 @@ def training_states(session: Session) -> Index:
 def mask_tokens(
     tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """(spoilt tokens [B, S], chosen [B, S] bool): of the chosen, 80% become MASK, 10% random, 10% stay.
+    """(spoilt tokens [B, S], chosen positions [M] in the flattened batch): 80% MASK, 10% random, 10% as they are.
 
-    As in BERT (Devlin et al. 2019, section 3.1), so the encoder also learns to describe unmasked tokens. Every
-    row has at least one chosen token.
+    As in BERT (Devlin et al. 2019, section 3.1), so the encoder also learns to describe unmasked tokens. M is
+    `share` of the batch's area less a quarter for padding: it follows from the shape alone, because a product of
+    a new size costs the CPU backend a compilation.
     """
     shape = tuple(tokens.shape)
     real = np.arange(shape[1]) < lengths.cpu().numpy()[:, None]
-    draw = np.where(real, rng.random(shape), 2.0)
-    chosen = draw < share
-    chosen[np.arange(shape[0]), draw.argmin(1)] = True
-    fate = rng.random(shape)
-    spoilt = tokens.cpu().numpy().copy()
-    spoilt[chosen & (fate < 0.8)] = codewm_core.MASK
-    noise = chosen & (fate >= 0.8) & (fate < 0.9)
-    spoilt[noise] = rng.integers(codewm_core.DEPTH_FIRST, codewm_core.VOCAB_SIZE, int(noise.sum()))
-    return torch.from_numpy(spoilt).to(tokens.device), torch.from_numpy(chosen).to(tokens.device)
+    draw = np.where(real, rng.random(shape), 2.0).ravel()
+    count = min(max(1, int(0.75 * share * draw.size)), int(real.sum()))
+    chosen = np.sort(np.argpartition(draw, count - 1)[:count])
+    fate = rng.random(count)
+    spoilt = tokens.cpu().numpy().copy().ravel()
+    spoilt[chosen[fate < 0.8]] = codewm_core.MASK
+    noise = chosen[(fate >= 0.8) & (fate < 0.9)]
+    spoilt[noise] = rng.integers(codewm_core.DEPTH_FIRST, codewm_core.VOCAB_SIZE, len(noise))
+    return torch.from_numpy(spoilt.reshape(shape)).to(tokens.device), torch.from_numpy(chosen).to(
+        tokens.device
+    )
 
 
 def masked_loss(
@@ -69,8 +72,8 @@ def masked_loss(
 ) -> Tensor:
     """Mean nats per masked token of a batch."""
     spoilt, chosen = mask_tokens(tokens, lengths, share, rng)
-    features = target.hidden(spoilt, lengths)[chosen]
-    return losses.masked_tokens(head(features, target.embedding.weight), tokens[chosen])
+    features = target.hidden(spoilt, lengths).flatten(0, 1)[chosen]
+    return losses.masked_tokens(head(features, target.embedding.weight), tokens.flatten()[chosen])
 
 
 def teach(session: Session, model: JEPA, pace: Pace, resumed: dict[str, Tensor] | None) -> None:

@@ -1,7 +1,8 @@
 """Claims:
 
 1. Configs survive a JSON round trip; an unknown key anywhere is an error, as are impossible values.
-2. Length batches cover every position once, keep to the token and row budgets, and follow from the seed.
+2. Length batches cover every position once, keep to the token and row budgets, have few shapes, and follow from
+   the seed; masked positions are real ones, and their number follows from the shape.
 3. Encoding many states at once equals encoding each alone.
 4. Merging tables keeps every edit's tokens and shares equal states.
 5. Corrupted states differ from the true ones, fit the window, and each family does what it says.
@@ -23,9 +24,10 @@ import codewm_core
 from codewm.cli.main import main
 from codewm.corpus.errors import UserError
 from codewm.model import corrupt, export
-from codewm.model.batches import encode, length_batches, pad, prepare
+from codewm.model.batches import WIDTHS, encode, length_batches, pad, prepare, width
 from codewm.model.config import TrainConfig, from_json, from_mapping, to_json
 from codewm.model.jepa import JEPA
+from codewm.model.teacher import mask_tokens
 from tests.helpers import GitRepo
 from tests.model.synthetic import edit_table, tiny_config, tiny_model
 
@@ -57,13 +59,27 @@ def test_length_batches() -> None:
     for rng in (None, np.random.default_rng(1)):
         batches = length_batches(lengths, 2_048, 64, rng)
         assert sorted(np.concatenate(batches).tolist()) == list(range(2_000))
-        assert all(len(b) <= 64 and lengths[b].max() * len(b) <= 2_048 for b in batches)
+        shapes = {(len(b), width(int(lengths[b].max()))) for b in batches}
+        assert all(b <= 64 and b * s <= 2_048 for b, s in shapes)
+        assert len(shapes) <= 2 * len(WIDTHS)
     first, again = (length_batches(lengths, 2_048, 64, np.random.default_rng(1)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    padded = sum(
-        lengths[b].max() * len(b) for b in length_batches(lengths, 8_192, 256, np.random.default_rng(2))
-    )
+    other = length_batches(lengths, 2_048, 64, np.random.default_rng(2))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    padded = sum(width(int(lengths[b].max())) * len(b) for b in first)
     assert padded < 1.15 * lengths.sum()
+
+
+def test_masked_positions_are_real_and_as_many_as_the_shape_says() -> None:
+    table = edit_table(40)
+    for ids in (np.arange(30), np.array([0])):
+        tokens, lengths = pad(table.tokens, table.offsets, ids)
+        spoilt, chosen = mask_tokens(tokens, lengths, 0.2, np.random.default_rng(0))
+        assert len(chosen) == max(1, int(0.15 * tokens.numel())) == len(set(chosen.tolist()))
+        assert (tokens.flatten()[chosen] != codewm_core.PAD).all()
+        changed = (spoilt != tokens).flatten().nonzero().flatten()
+        assert set(changed.tolist()) <= set(chosen.tolist())
+    assert 0.6 < float((spoilt.flatten()[chosen] == codewm_core.MASK).float().mean()) <= 1
 
 
 def test_encoding_together_equals_alone() -> None:
