@@ -21,7 +21,7 @@ from torch import Tensor
 import codewm_core
 from codewm.model import losses
 from codewm.model.batches import GROUPS, Index, encode, pad
-from codewm.model.checkpoint import optimiser_tensors, restore_optimiser, save_tensors
+from codewm.model.checkpoint import load_tensors, optimiser_tensors, restore_optimiser, save_tensors
 from codewm.model.corrupt import corrupt_many
 from codewm.model.diagnostics import effective_ranks
 from codewm.model.evaluation import metrics
@@ -231,6 +231,9 @@ def foresee(
     )
     order = endless_batches(lengths, tokens, rows, [config.seed, 200 + stage], pace.step)
     if joint and pace.step == 0:
+        if session.folder.weights.is_file() and best.looks:
+            # Stage 2 overfits small histories; what follows starts from its best, not from its last.
+            model.load_state_dict(load_tensors(session.folder.weights)[0])
         look(session, model, targets, best, pace, stage)
         best.looks, best.since = 0, 0
     try:
