@@ -9,7 +9,7 @@ what came after it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
-from codewm.corpus.errors import UserError
 from codewm.corpus.table import COMMIT_BOUNDARY
 
 if TYPE_CHECKING:
@@ -163,14 +162,14 @@ def history(
     *,
     window: int,
     action: str,
-    warn: Callable[[str], None] = lambda text: None,
 ) -> History:
     """Read the edits of `base` and the first-parent commits before it, within the limit.
 
     Takes them from chains.h5 where that was made with the same window and action and holds `base`; else
-    harvests them on the fly. `warn` is told when chains.h5 exists but cannot be used.
+    harvests them on the fly. Raises `UserError` where chains.h5 is damaged, foreign or of another tokeniser:
+    quietly reading around it would hide that the next training run cannot use it.
     """
-    table = _from_chains(repo, base, limit, window, action, warn)
+    table = _from_chains(repo, base, limit, window, action)
     source = "chains"
     if table is None:
         records = live_records(repo, base, limit)
@@ -209,18 +208,14 @@ def live_records(repo: Repository, base: str, limit: HistoryLimit) -> list[Commi
 
 
 def _from_chains(
-    repo: Repository, base: str, limit: HistoryLimit, window: int, action: str, warn: Callable[[str], None]
+    repo: Repository, base: str, limit: HistoryLimit, window: int, action: str
 ) -> EditTable | None:
     path = repo.data_dir / "chains.h5"
     if not path.is_file():
         return None
     from codewm.corpus import store
 
-    try:
-        table = store.read(path)
-    except UserError as e:
-        warn(f"{e.message}; reading the history instead ('codewm harvest' mends it)")
-        return None
+    table = store.read(path)
     if table.window != window or table.action_id != action or base not in table.commits.oid:
         return None
     last = table.commits.oid.index(base)

@@ -44,7 +44,7 @@ def past_before(
             if base not in stored.position:
                 cache.save(place, past, key)
             return past, "cache"
-    past = build(repo, base, model, settings, warn)
+    past = build(repo, base, model, settings)
     cache.save(place, past, key)
     return past, past.source
 
@@ -54,10 +54,9 @@ def build(
     base: str,
     model: ScoringModel,
     settings: ScoreSettings,
-    warn: Callable[[str], None] = lambda text: None,
 ) -> Past:
     """Measure the history before `base`, `base` included."""
-    found = history(repo, base, settings.history, window=model.window, action=model.action, warn=warn)
+    found = history(repo, base, settings.history, window=model.window, action=model.action)
     names = names_of_tree(repo, found.before, settings.history)
     start = empty_past(names, from_root=not found.before, source=found.source)
     edits, known = measure(model.engine, found.table, names, settings.names, settings.threads)

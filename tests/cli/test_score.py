@@ -5,7 +5,7 @@
 3. The default range is clipped to what exists; staged, work tree, one commit and ranges can be named.
 4. Subjects and paths with escapes, markup and undecodable bytes are shown inert.
 5. Gates hold back only when asked for: exit 1; bad input is exit 2 with a hint.
-6. Neither torch nor h5py is imported, and a damaged chains.h5 does not stop it.
+6. Neither torch nor h5py is imported; a damaged chains.h5 is refused with a hint, exit 2.
 """
 
 from __future__ import annotations
@@ -179,12 +179,14 @@ def test_neither_torch_nor_h5py_is_imported(repo: GitRepo) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_damaged_chains_do_not_stop_it(repo: GitRepo) -> None:
-    expected = run_cli("score", "--format", "json", cwd=repo.path)
+def test_damaged_chains_are_refused_with_a_hint(repo: GitRepo) -> None:
+    assert run_cli("score", "--format", "json", cwd=repo.path).status == 0
     data = repo.path / ".git" / "codewm"
     (data / "calibration.safetensors").unlink()
     (data / "chains.h5").write_bytes(b"not HDF5")
     ran = run_cli("score", "--format", "json", cwd=repo.path)
-    assert ran.status == 0
-    assert ran.out == expected.out
-    assert "warning: " in ran.err
+    assert ran.status == 2
+    assert ran.out == ""
+    assert "error: " in ran.err
+    assert "hint: " in ran.err
+    assert "codewm harvest" in ran.err
