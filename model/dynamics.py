@@ -142,6 +142,21 @@ def predict(session: Session, model: JEPA, edits: Index, action: F32, latents: F
     return out
 
 
+def fixed_latents(session: Session, model: JEPA, targets: Targets, edits: Index) -> F32:
+    """f(s) [n, D] of training or validation edits, without encoding anything where f still is t.
+
+    Then f(s) is t(s) before its whitening, so undoing the whitening of the cached targets gives it.
+    """
+    target = model.target.state_dict()
+    if any(not torch.equal(value, target[name]) for name, value in model.online.state_dict().items()):
+        return online_latents(session, model, edits)
+    weight = model.target.whiten.weight.detach().cpu().double().numpy()
+    bias = model.target.whiten.bias.detach().cpu().double().numpy()
+    white = targets.z[session.data.before[edits]].astype(np.float64)
+    latents: F32 = np.linalg.solve(weight, (white - bias).T).T.astype(np.float32)
+    return latents
+
+
 def online_latents(session: Session, model: JEPA, edits: Index) -> F32:
     """f(s) [n, D] of the edits, each unique state encoded once."""
     data = session.data
@@ -220,11 +235,14 @@ def foresee(
     optim, names = optimiser(groups, config.weight_decay)
     if resumed is not None:
         restore_optimiser(optim, names, resumed)
-    fixed = (
-        None
-        if joint
-        else (online_latents(session, model, data.fit), online_latents(session, model, data.validation))
-    )
+    fixed: tuple[F32, F32] | None = None
+    if not joint:
+        fixed = (
+            fixed_latents(session, model, targets, data.fit),
+            fixed_latents(session, model, targets, data.validation),
+        )
+        # Encoding may take minutes and is not training: only the descent uses up the stage's time.
+        pace.start()
     lengths = data.lengths[data.before[data.fit]] if joint else np.ones(len(data.fit), np.int64)
     tokens, rows = (
         (config.tokens_per_batch, config.edits_per_batch) if joint else (10**9, config.edits_per_step)

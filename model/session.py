@@ -78,6 +78,10 @@ class Pace:
     before: float = 0.0  # seconds of this stage in earlier sittings
     began: float = field(default_factory=time.monotonic)
 
+    def start(self) -> None:
+        """Set the clock of this sitting to zero."""
+        self.began = time.monotonic()
+
     def elapsed(self) -> float:
         """Seconds spent in this stage."""
         return self.before + time.monotonic() - self.began

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from codewm.corpus.errors import UserError
 from codewm.model import dynamics, export
 from codewm.model.batches import TrainingData, prepare
 from codewm.model.checkpoint import RunFolder, latest_unfinished, load_tensors
-from codewm.model.session import TrainingStoppedError
-from codewm.model.teacher import training_states
+from codewm.model.jepa import JEPA
+from codewm.model.session import Session, TrainingStoppedError
+from codewm.model.teacher import settle, training_states
 from codewm.model.train import Outcome, train
-from tests.model.synthetic import TINY_SHAPE, edit_table, tiny_config
+from tests.model.synthetic import TINY_SHAPE, edit_table, tiny_config, tiny_model
 
 
 def go(
@@ -93,6 +95,40 @@ def test_it_learns(tmp_path: Path) -> None:
         assert set(r2.nulls) == {"copy", "constant_mean", "zero_action", "shuffled_action", "linear_map"}
     assert "delta_cosine" in (tmp_path / "card.md").read_text()
     assert export.load(tmp_path / "m.safetensors")[2]["quant"] == "int8"
+
+
+def test_the_predictor_trains_however_long_encoding_took(
+    tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on 144,000 edits: encoding used up the stage's time, and nothing was trained."""
+    encode = dynamics.fixed_latents
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.4)
+        return encode(*args)
+
+    monkeypatch.setattr(dynamics, "fixed_latents", slow)
+    seen: list[dict[str, Any]] = []
+    config = tiny_config(steps=None, minutes=2.5 / 60, teacher_share=0.2, dynamics_share=0.2)
+    train(data, config, RunFolder(tmp_path), report=seen.append, shape=TINY_SHAPE)
+    assert any(e["event"] == "step" and e["stage"] == 2 for e in seen)
+
+
+def test_latents_of_an_untouched_online_encoder_come_from_the_targets(
+    tmp_path: Path, data: TrainingData
+) -> None:
+    config = tiny_config()
+    torch.manual_seed(0)
+    model = JEPA(tiny_model())
+    session = Session(config, model.config, data, RunFolder(tmp_path), lambda event: None)
+    settle(session, model, training_states(session))
+    model.start_online_from_target()
+    targets = dynamics.cache_targets(session, model)
+    ours = dynamics.fixed_latents(session, model, targets, data.fit)
+    np.testing.assert_allclose(ours, dynamics.online_latents(session, model, data.fit), atol=1e-4)
+    with torch.no_grad():
+        model.online.norm.bias += 1
+    np.testing.assert_allclose(dynamics.fixed_latents(session, model, targets, data.fit), ours + 1, atol=1e-4)
 
 
 def test_a_non_finite_loss_stops(tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
