@@ -64,7 +64,9 @@ def cache_targets(session: Session, model: JEPA) -> Targets:
     edits = np.concatenate([data.fit, data.validation])
     used = np.unique(np.concatenate([data.before[edits], data.after[edits]]))
     z = np.zeros((len(data.offsets) - 1, session.model_config.dim), np.float32)
-    z[used] = encode(model.target, data.tokens, data.offsets, used, device=config.device)
+    # bf16 moves displacements by 0.01% of their squared size (lab log); the held-out table is in f32 throughout.
+    with session.mixed():
+        z[used] = encode(model.target, data.tokens, data.offsets, used, device=config.device)
     session.event("cache", what="states", count=len(used))
 
     K = config.corruptions
@@ -149,7 +151,8 @@ def fixed_latents(session: Session, model: JEPA, targets: Targets, edits: Index)
     """
     target = model.target.state_dict()
     if any(not torch.equal(value, target[name]) for name, value in model.online.state_dict().items()):
-        return online_latents(session, model, edits)
+        with session.mixed():
+            return online_latents(session, model, edits)
     weight = model.target.whiten.weight.detach().cpu().double().numpy()
     bias = model.target.whiten.bias.detach().cpu().double().numpy()
     white = targets.z[session.data.before[edits]].astype(np.float64)
@@ -176,6 +179,9 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
     edits = data.validation
     d = targets.displacement(session, edits)
     z = targets.z[data.before[edits]]
+    if latents is None:
+        with session.mixed():
+            latents = online_latents(session, model, edits)
     d_hat = predict(session, model, edits, data.action[edits], latents)
     modified = data.group[edits] == 0
     # Creations and deletions span one long direction, towards EMPTY, that would hide all others.

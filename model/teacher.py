@@ -157,14 +157,15 @@ def save_state(
 
 
 def settle(session: Session, model: JEPA, states: Index) -> None:
-    """Fit the whitening on training states, in f32, place the EMPTY state, and freeze t."""
+    """Fit the whitening on training states, place the EMPTY state, and freeze t."""
     config, data = session.config, session.data
     rng = np.random.default_rng([config.seed, 104])
     if len(states) > config.whiten_states:
         states = np.sort(rng.choice(states, config.whiten_states, replace=False))
-    z: NDArray[np.float32] = encode(
-        model.target, data.tokens, data.offsets, states, device=config.device, pooled=True
-    )
+    with session.mixed():
+        z: NDArray[np.float32] = encode(
+            model.target, data.tokens, data.offsets, states, device=config.device, pooled=True
+        )
     weight, bias = whitening(torch.from_numpy(z), config.whiten_floor)
     with torch.no_grad():
         model.target.whiten.weight.copy_(weight)
