@@ -80,12 +80,12 @@ def run(
             raise UserError(f"there is no format '{shape}'", f"write one of {', '.join(FORMATS)}")
         if budget is None and settings.alert_budget is not None:
             budget = _parse_budget(f"{settings.alert_budget:g}/100")
-        report = _score(repository, target, merges, model, settings, budget, quiet)
+        report = report_on(repository, target, merges, model, settings, budget, quiet)
     _print(report, shape, quiet)
     return _gate(report, settings.fail_above, budget is not None, quiet)
 
 
-def _score(
+def report_on(
     repository: Repository,
     target: tuple[str | None, bool, bool],
     merges: str,
@@ -94,6 +94,7 @@ def _score(
     budget: tuple[int, int] | None,
     quiet: bool,
 ) -> Report:
+    """Score the target (range, staged, worktree) with the settings as resolved; leaves the calibration cached."""
     from dataclasses import replace
 
     from codewm.corpus.history import HistoryLimit

@@ -103,8 +103,25 @@ def run(
 
         console.render(report.to_table(outcome.rows))
     _verdict(outcome.rows, quiet)
+    if not corpus and output == home / MODEL_FILE:
+        _calibrate(repo, quiet)
     console.say(f"model written to {output}; 'codewm score' uses it from now on", quiet or bool(corpus))
     return INTERRUPTED if outcome.interrupted else 0
+
+
+def _calibrate(repo: Path, quiet: bool) -> None:
+    """Measure the past with the new model now, so that neither the first score nor the hook has to wait for it."""
+    from codewm.cli.commands.score import report_on
+    from codewm.corpus.git import Repository
+
+    console.say("measuring the past with the new model", quiet)
+    with Repository.open(repo) as repository:
+        settings = config.for_repository(repository, {}).score
+        try:
+            report_on(repository, (None, False, False), "first-parent", None, settings, None, quiet)
+        except UserError as error:
+            # The model is written and good; only the saved wait is lost.
+            console.warn(f"not measured yet: {error.message}")
 
 
 def _open(stack: ExitStack, repo: Path) -> Repository:
