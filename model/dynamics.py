@@ -24,7 +24,7 @@ from codewm.model.batches import GROUPS, Index, encode, pad
 from codewm.model.checkpoint import load_tensors, optimiser_tensors, restore_optimiser, save_tensors
 from codewm.model.corrupt import corrupt_many
 from codewm.model.diagnostics import effective_ranks
-from codewm.model.evaluation import metrics
+from codewm.model.evaluation import metrics, nulls
 from codewm.model.jepa import JEPA
 from codewm.model.session import (
     STEP_EVERY,
@@ -198,6 +198,18 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
         "true_rank_entropy": true_entropy,
         "true_rank_squared": true_squared,
     }
+    # The same nulls as the held-out table's; the copy's cosine is 0 by definition.
+    others = {
+        "constant_mean": nulls.constant_mean(targets.displacement(session, data.fit), len(edits)),
+        "zero_action": nulls.zero_action(
+            lambda action: predict(session, model, edits, action, latents), data.action[edits]
+        ),
+        "shuffled_action": nulls.shuffled_action(
+            lambda action: predict(session, model, edits, action, latents), data.action[edits]
+        ),
+    }
+    for name, null in others.items():
+        figures[f"delta_cosine_{name}"] = float(metrics.delta_cosine(null, d).mean())
     figures["watched_r2"] = figures["displacement_r2"]
     if modified.sum() >= ENOUGH_MODIFIED:
         figures["displacement_r2_modified"] = metrics.displacement_r2(d_hat[modified], d[modified])

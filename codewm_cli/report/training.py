@@ -73,11 +73,19 @@ def line(event: Mapping[str, Any]) -> str:
         return (
             f"{at} {STAGES[event['stage']]} {event['progress']:4.0%}: R2 {event['displacement_r2']:.3f}, "
             f"of modified units {event.get('displacement_r2_modified', float('nan')):.3f}, "
-            f"nearer than copy {event['nearer_than_copy']:.1%}, delta cosine {event['delta_cosine']:.3f}, "
+            f"nearer than copy {event['nearer_than_copy']:.1%}, "
+            f"delta cosine {event['delta_cosine']:.3f} (nulls: {_nulls(event)}), "
             f"rank {event['predictor_rank_squared']:.1f} of {event['true_rank_squared']:.1f}"
             + (" (best so far)" if event["best"] else "")
         )
     return ""
+
+
+def _nulls(event: Mapping[str, Any]) -> str:
+    """The delta cosine of what the prediction must beat, on the same edits."""
+    names = ("constant_mean", "zero_action", "shuffled_action")
+    shown = (f"{name.split('_')[0]} {event[f'delta_cosine_{name}']:.3f}" for name in names)
+    return ", ".join(shown)
 
 
 class Display:
@@ -145,6 +153,7 @@ class Display:
                 "R2 modified",
                 "nearer than copy",
                 "delta cosine",
+                "its nulls",
                 "rank",
                 "true rank",
                 "",
@@ -157,6 +166,7 @@ class Display:
                     f"{look.get('displacement_r2_modified', float('nan')):.3f}",
                     f"{look['nearer_than_copy']:.1%}",
                     f"{look['delta_cosine']:.3f}",
+                    _nulls(look),
                     f"{look['predictor_rank_squared']:.1f}",
                     f"{look['true_rank_squared']:.1f}",
                     "best" if look["best"] else "",
