@@ -182,7 +182,11 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
     if latents is None:
         with session.mixed():
             latents = online_latents(session, model, edits)
-    d_hat = predict(session, model, edits, data.action[edits], latents)
+
+    def told(action: F32) -> F32:
+        return predict(session, model, edits, action, latents)
+
+    d_hat = told(data.action[edits])
     modified = data.group[edits] == 0
     # Creations and deletions span one long direction, towards EMPTY, that would hide all others.
     ranked = modified if modified.sum() >= ENOUGH_MODIFIED else slice(None)
@@ -201,12 +205,8 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
     # The same nulls as the held-out table's; the copy's cosine is 0 by definition.
     others = {
         "constant_mean": nulls.constant_mean(targets.displacement(session, data.fit), len(edits)),
-        "zero_action": nulls.zero_action(
-            lambda action: predict(session, model, edits, action, latents), data.action[edits]
-        ),
-        "shuffled_action": nulls.shuffled_action(
-            lambda action: predict(session, model, edits, action, latents), data.action[edits]
-        ),
+        "zero_action": nulls.zero_action(told, data.action[edits]),
+        "shuffled_action": nulls.shuffled_action(told, data.action[edits]),
     }
     for name, null in others.items():
         figures[f"delta_cosine_{name}"] = float(metrics.delta_cosine(null, d).mean())
