@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod batch;
+pub mod decode;
 pub mod diff;
 pub mod engine;
 pub mod error;
