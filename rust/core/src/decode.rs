@@ -28,15 +28,16 @@ const UTF32_BE_MARK: &[u8] = b"\0\0\xfe\xff";
 /// A source as UTF-8, at most three times as long; borrowed if it is UTF-8 already. See the module.
 pub fn decode(source: &[u8]) -> Cow<'_, [u8]> {
     if let Some(rest) = source.strip_prefix(UTF8_MARK) {
-        return match std::str::from_utf8(rest) {
-            Ok(_) => Cow::Borrowed(rest),
-            Err(_) => owned(stray_bytes(rest)),
+        return if is_utf8(rest) {
+            Cow::Borrowed(rest)
+        } else {
+            owned(stray_bytes(rest))
         };
     }
     if let Some(encoding) = unmarked_utf16(source) {
         return with(encoding, source);
     }
-    if std::str::from_utf8(source).is_ok() {
+    if is_utf8(source) {
         return Cow::Borrowed(source);
     }
     if let Some(text) = marked(source) {
@@ -47,6 +48,11 @@ pub fn decode(source: &[u8]) -> Cow<'_, [u8]> {
         Some(Declared::Other(encoding)) => with(encoding, source),
         Some(Declared::Utf8OrUnknown) | None => owned(stray_bytes(source)),
     }
+}
+
+/// Nearly every source ends here, so this is vectorised for other scripts than ASCII too.
+fn is_utf8(source: &[u8]) -> bool {
+    Encoding::utf8_valid_up_to(source) == source.len()
 }
 
 fn owned<'s>(text: String) -> Cow<'s, [u8]> {
@@ -252,18 +258,17 @@ fn known(name: &[u8]) -> Declared {
         b"macroman" | b"macintosh" => encoding_rs::MACINTOSH,
         b"maccyrillic" => encoding_rs::X_MAC_CYRILLIC,
         b"gbk" | b"936" | b"cp936" | b"ms936" | b"gb2312" | b"gb23121980" | b"gb231280"
-        | b"chinese" | b"csiso58gb231280" | b"euccn" | b"eucgb2312cn" | b"isoir58" => {
-            encoding_rs::GBK
-        }
+        | b"chinese" | b"csiso58gb231280" | b"euccn" | b"xmacsimpchinese" | b"eucgb2312cn"
+        | b"isoir58" => encoding_rs::GBK,
         b"gb18030" | b"gb180302000" => encoding_rs::GB18030,
-        b"big5" | b"big5tw" | b"csbig5" | b"big5hkscs" | b"hkscs" | b"950" | b"cp950"
-        | b"ms950" => encoding_rs::BIG5,
+        b"big5" | b"big5tw" | b"csbig5" | b"big5hkscs" | b"hkscs" | b"xmactradchinese" | b"950"
+        | b"cp950" | b"ms950" => encoding_rs::BIG5,
         b"eucjp" | b"ujis" | b"eucjis2004" | b"eucjisx0213" | b"jisx0213" => encoding_rs::EUC_JP,
         b"shiftjis" | b"sjis" | b"csshiftjis" | b"shiftjis2004" | b"sjis2004"
         | b"shiftjisx0213" | b"sjisx0213" | b"932" | b"cp932" | b"ms932" | b"mskanji"
-        | b"windows31j" => encoding_rs::SHIFT_JIS,
-        b"euckr" | b"korean" | b"ksc5601" | b"ksc56011987" | b"ksx1001" | b"949" | b"cp949"
-        | b"ms949" | b"uhc" => encoding_rs::EUC_KR,
+        | b"xmacjapanese" | b"windows31j" => encoding_rs::SHIFT_JIS,
+        b"euckr" | b"korean" | b"ksc5601" | b"ksc56011987" | b"ksx1001" | b"xmackorean"
+        | b"949" | b"cp949" | b"ms949" | b"uhc" => encoding_rs::EUC_KR,
         _ => return Declared::Utf8OrUnknown,
     })
 }
