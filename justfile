@@ -54,6 +54,25 @@ bench-startup:
 bench-hook repository:
     "{{python}}" benches/hook_replay.py "{{repository}}"
 
+# Harvest beside PyDriller and other peers on real clones (pip install -e '.[bench]'): just bench-harvest /path/to/click
+[positional-arguments]
+bench-harvest +clones:
+    "{{python}}" benches/harvest.py "$@"
+
+# Nothing new, and one new commit: just bench-harvest-latency /path/to/click
+[positional-arguments]
+bench-harvest-latency +clones:
+    "{{python}}" benches/harvest.py --latency "$@"
+
+# Seconds against the number of commits, on a real clone and on 100,000 generated commits; takes long.
+[positional-arguments]
+bench-harvest-scale *clones:
+    "{{python}}" benches/harvest.py --scale "$@"
+
+# One commit that adds 5,000 Python files.
+bench-harvest-import files="5000":
+    "{{python}}" benches/harvest.py --import {{files}}
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .

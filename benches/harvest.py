@@ -1,0 +1,715 @@
+"""`codewm harvest` beside PyDriller on the same commits, and its cost, latency and memory: clones in, bars out.
+
+    python benches/harvest.py CLONE [CLONE ...]                 side by side with PyDriller 2.x, and other peers
+    python benches/harvest.py --scale [CLONE]                   seconds against the number of commits
+    python benches/harvest.py --latency CLONE                   nothing new, and one new commit
+    python benches/harvest.py --import 5000                     one commit that adds so many Python files
+
+The peers are no dependency of codewm: `pip install -e '.[bench]'` brings them. Work of the side by side: the
+first-parent line of HEAD, oldest first; of each commit the changed files against the first parent, and of the
+Python ones the source before and after. PyDriller shows no files for a merge, so its own objects are asked for
+the difference with the first parent. codewm does more in its run: units, tokens, actions, chains, a store on
+disk. Both are timed as whole processes, start-up included, one after the other in turns. Clones are only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+SPEEDUP = 20.0
+AIM = 40.0
+MEMORY = 500.0  # MB (10^6 bytes), whole process tree
+UNCHANGED = 0.3  # seconds
+ONE_COMMIT = 0.5  # seconds
+LINEAR_R2 = 0.98
+DEARER = 1.5  # cost of a file change in the largest history over that in the smallest
+SAMPLE = 0.01  # seconds between two looks at the memory
+RUNS = 5  # of each latency
+SCRIPT = Path(sys.executable).parent / "codewm"
+PEERS = {"pydriller": "pydriller", "pydriller, plain": "pydriller", "gitpython": "git", "pygit2": "pygit2"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process and all its children: seconds, peak memory in MB, and what it printed."""
+
+    seconds: float
+    memory: float
+    out: str
+
+
+@dataclass
+class Report:
+    """Prints each row when it is known, and writes them all as `codewm.eval/1` at the end."""
+
+    data: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failed: int = 0
+
+    def row(
+        self, metric: str, value: float, n: int, *, of: str, spread: Sequence[float] = (), **nulls: float
+    ) -> None:
+        """Keep one measurement of the data called `of`; `spread` holds all rounds, `nulls` what it is set beside."""
+        low, high = (min(spread), max(spread)) if spread else (value, value)
+        rounded = {name: round(null, 4) for name, null in nulls.items()}
+        self.rows.append(
+            {"metric": metric, "data": of, "value": round(value, 4), "interval": [round(low, 4), round(high, 4)],
+             "n": n, "nulls": rounded}
+        )  # fmt: skip
+        if of not in self.data:
+            self.data.append(of)
+
+    def bar(self, what: str, value: float, bar: float, *, least: bool = False, unit: str = "") -> None:
+        """Print whether a value is at most (or, `least`, at least) its bar."""
+        holds = value >= bar if least else value <= bar
+        self.failed += not holds
+        shown = f"{value:,.2f}{unit}, bar {'>=' if least else '<='} {bar:g}{unit}"
+        print(f"  {'holds' if holds else 'fails'}  {what}: {shown}", flush=True)
+
+    def write(self, path: Path) -> None:
+        """Write every row as JSON."""
+        about = {
+            "codewm": importlib.metadata.version("codewm"),
+            "python": sys.version.split()[0],
+            "git": git(Path(), "version").removeprefix("git version "),
+            "cores": os.cpu_count(),
+            **{
+                f"peer {name}": version
+                for name in sorted(set(PEERS.values()))
+                if (version := installed(name))
+            },
+        }
+        document = {
+            "schema": "codewm.eval/1", "suite": "harvest", "model": None, "data": self.data, "about": about,
+            "rows": self.rows,
+        }  # fmt: skip
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def git(where: Path, *args: str) -> str:
+    """Run git and return its output without the last newline."""
+    done = subprocess.run(["git", *args], cwd=where, check=True, capture_output=True)
+    return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+
+
+def installed(module: str) -> str:
+    """Return the version of a peer, '' if it is not there."""
+    if importlib.util.find_spec(module) is None:
+        return ""
+    names = {"git": "GitPython"}
+    return importlib.metadata.version(names.get(module, module))
+
+
+def line_of(clone: Path, limit: int | None = None) -> list[str]:
+    """List the first-parent line of HEAD, oldest first."""
+    return git(clone, "rev-list", "--first-parent", "--reverse", "HEAD").split()[:limit]
+
+
+# ---- processes, timed and weighed ----------------------------------------------------------------------------
+
+
+def run(command: Sequence[str | Path], cwd: Path | None = None) -> Run:
+    """Run a command to its end; its memory is the highest sum over itself and its children that was seen.
+
+    The sum counts a page that two processes share twice, so it is an upper bound. Without /proc (macOS) only the
+    largest single process is known, as the system reports it.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.perf_counter()
+        process = subprocess.Popen([str(c) for c in command], cwd=cwd, stdout=out, stderr=err)
+        over = threading.Event()
+        seen = [0.0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, over, seen), daemon=True)
+        watcher.start()
+        # wait4 also says what the system saw between two samples; its children that ended are included.
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        over.set()
+        watcher.join()
+        text, talk = _text(out), _text(err)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{talk}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Run(seconds, max(seen[0], usage.ru_maxrss * unit / 1e6), text)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
+def _watch(pid: int, over: threading.Event, seen: list[float]) -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+    while not over.wait(SAMPLE):
+        seen[0] = max(seen[0], sum(_resident(p) for p in _tree(pid)) * page / 1e6)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    tasks = Path(f"/proc/{pid}/task")
+    found: list[str] = []
+    # It, or one of its threads, may end while we look.
+    with contextlib.suppress(OSError):
+        for task in tasks.iterdir():
+            with contextlib.suppress(OSError), (task / "children").open() as children:
+                found += children.read().split()
+    for child in found:
+        yield from _tree(int(child))
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):  # it ended meanwhile
+        return 0
+
+
+def harvest(clone: Path, out: Path | None = None, *words: str) -> Run:
+    """Time `codewm harvest`."""
+    place = () if out is None else ("--out", out)
+    return run([SCRIPT, "harvest", clone, "-q", *words, *place])
+
+
+def file_changes(clone: Path, out: Path) -> tuple[int, int]:
+    """Ask the store what it holds: commits, Python file changes."""
+    kinds = json.loads(harvest(clone, out, "--json").out)["file_changes"].values()
+    return sum(k["commits"] for k in kinds), sum(k["file_changes"] for k in kinds)
+
+
+def worker(peer: str, clone: Path, out: Path | None = None) -> Run:
+    """Run one peer in a process of its own; it prints a line of JSON."""
+    return run([sys.executable, __file__, "--worker", peer, clone, *([out] if out is not None else [])])
+
+
+# ---- what the peers do, in a process of their own ----------------------------------------------------------------
+
+
+def _python(*paths: str | None) -> bool:
+    return any(path is not None and path.endswith(".py") for path in paths)
+
+
+def _pydriller(clone: str) -> Iterator[tuple[Any, ...]]:
+    import pydriller
+
+    repo = pydriller.Git(clone)
+    for oid in line_of(Path(clone)):
+        commit = repo.get_commit(oid)
+        if commit.merge:
+            raw = commit._c_object
+            files = commit._parse_diff(raw.parents[0].diff(raw, create_patch=True))
+        else:
+            files = commit.modified_files
+        for file in files:
+            if _python(file.old_path, file.new_path):
+                yield file.source_code_before, file.source_code
+
+
+def _pydriller_plain(clone: str) -> Iterator[tuple[Any, ...]]:
+    import pydriller
+
+    for commit in pydriller.Repository(clone).traverse_commits():
+        for file in commit.modified_files:
+            if _python(file.old_path, file.new_path):
+                yield file.source_code_before, file.source_code
+
+
+def _gitpython(clone: str) -> Iterator[tuple[Any, ...]]:
+    import git as gitpython
+
+    repo = gitpython.Repo(clone)
+    for oid in line_of(Path(clone)):
+        commit = repo.commit(oid)
+        diffs = commit.parents[0].diff(commit) if commit.parents else commit.diff(gitpython.NULL_TREE)
+        for diff in diffs:
+            if _python(diff.a_path, diff.b_path):
+                yield tuple(blob.data_stream.read() for blob in (diff.a_blob, diff.b_blob) if blob)
+
+
+def _pygit2(clone: str) -> Iterator[tuple[Any, ...]]:
+    import pygit2
+
+    repo = pygit2.Repository(clone)
+    for oid in line_of(Path(clone)):
+        commit = repo[oid]
+        if commit.parents:
+            diff = commit.parents[0].tree.diff_to_tree(commit.tree)
+        else:
+            diff = commit.tree.diff_to_tree(swap=True)
+        diff.find_similar()
+        for delta in diff.deltas:
+            if _python(delta.old_file.path, delta.new_file.path):
+                sides = (delta.old_file, delta.new_file)
+                yield tuple(repo[side.id].data for side in sides if side.id in repo)
+
+
+def _work(peer: str, clone: str, out: str | None) -> None:
+    """Do a peer's work once and print seconds without the imports, and the Python file changes seen."""
+    if peer == "codewm":
+        # Everything that a harvest loads, so that only its work is timed.
+        for name in ("cli.main", "cli.commands.harvest", "corpus.builder", "corpus.edits", "corpus.harvest",
+                     "corpus.store"):  # fmt: skip
+            importlib.import_module(f"codewm.{name}")
+        for name in ("git", "h5py"):
+            importlib.import_module(name)
+        from codewm.cli.main import main
+
+        start = time.perf_counter()
+        status = main(["harvest", clone, "--rebuild", "-q", "--out", str(out)])
+        seconds, changes = time.perf_counter() - start, None
+        if status:
+            raise SystemExit(status)
+    else:
+        importlib.import_module(PEERS[peer])
+        work: dict[str, Callable[[str], Iterable[Any]]] = {
+            "pydriller": _pydriller, "pydriller, plain": _pydriller_plain, "gitpython": _gitpython,
+            "pygit2": _pygit2,
+        }  # fmt: skip
+        start = time.perf_counter()
+        changes = sum(1 for _ in work[peer](clone))
+        seconds = time.perf_counter() - start
+    sys.stderr.flush()
+    print("\n" + json.dumps({"seconds": seconds, "file_changes": changes}))
+
+
+def _said(done: Run) -> dict[str, Any]:
+    """Read a worker's last line: `codewm harvest` prints its table before it."""
+    found: dict[str, Any] = json.loads(done.out.strip().splitlines()[-1])
+    return found
+
+
+# ---- side by side ------------------------------------------------------------------------------------------------
+
+
+def side_by_side(report: Report, clone: Path, rounds: int, others: bool) -> None:
+    """Time codewm and PyDriller in turns, then the other peers once each."""
+    name = clone.resolve().name
+    if not installed("pydriller"):
+        raise SystemExit(
+            "PyDriller is not installed: pip install -e '.[bench]' (or: pip install 'pydriller>=2')"
+        )
+    commits = len(line_of(clone))
+    print(f"\n{name}: {commits:,} commits of the first-parent line, {rounds} rounds in turns", flush=True)
+    ours, theirs, bare, own = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "chains.h5"
+        for i in range(rounds):
+            theirs.append(worker("pydriller", clone))
+            ours.append(harvest(clone, out, "--rebuild"))
+            bare.append(_said(theirs[-1])["seconds"])
+            own.append(_said(worker("codewm", clone, out))["seconds"])
+            print(
+                f"  round {i + 1}: PyDriller {theirs[-1].seconds:.2f} s ({bare[-1]:.2f} in-process), "
+                f"codewm {ours[-1].seconds:.2f} s ({own[-1]:.2f}): {theirs[-1].seconds / ours[-1].seconds:.1f}x",
+                flush=True,
+            )
+        held, changes = file_changes(clone, out)
+        seen = _said(theirs[-1])["file_changes"]
+        agree = "equal" if (held, changes) == (commits, seen) else "NOT EQUAL: the work differs"
+        report.failed += agree != "equal"
+        print(f"  Python file changes: codewm {changes:,}, PyDriller {seen:,}: {agree}")
+        slow = statistics.median(r.seconds for r in theirs)
+        fast = statistics.median(r.seconds for r in ours)
+        heavy, light = max(r.memory for r in theirs), max(r.memory for r in ours)
+        inside = statistics.median(bare) / statistics.median(own)
+        table = [
+            ("PyDriller", slow, heavy, changes, slow / fast),
+            ("codewm harvest", fast, light, changes, 1.0),
+            ("  without start-up", statistics.median(own), None, changes, None),
+        ]
+        if others:
+            table += _others(report, clone, name, fast)
+    print(
+        f"  {'median of whole processes':28} {'seconds':>9} {'commits/s':>10} {'changes/s':>10} {'MB':>7} {'ratio':>8}"
+    )
+    for who, seconds, memory, n, ratio in table:
+        print(
+            f"  {who:28} {seconds:9.2f} {commits / seconds:10,.0f} {n / seconds:10,.0f} "
+            f"{'' if memory is None else f'{memory:,.0f}':>7} {'' if ratio is None else f'{ratio:.1f}x':>8}"
+        )
+    best = min(r.seconds for r in theirs) / min(r.seconds for r in ours)
+    print(
+        f"  best round of each: {best:.1f}x; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
+    ratios = [t.seconds / o.seconds for t, o in zip(theirs, ours, strict=True)]
+    report.row("harvest_speedup_over_pydriller", slow / fast, rounds, of=name, spread=ratios,
+               pydriller_seconds=slow, codewm_seconds=fast)  # fmt: skip
+    report.row("harvest_speedup_over_pydriller_in_process", inside, rounds, of=name,
+               pydriller_seconds=statistics.median(bare), codewm_seconds=statistics.median(own))  # fmt: skip
+    report.row("harvest_speedup_over_pydriller_best_rounds", best, rounds, of=name)
+    report.row("harvest_peak_memory_mb", light, rounds, of=name, spread=[r.memory for r in ours],
+               pydriller=heavy)  # fmt: skip
+    report.row("harvest_python_file_changes", changes, 1, of=name, pydriller=seen)
+    report.bar(f"{name}, PyDriller / codewm", slow / fast, SPEEDUP, least=True, unit="x")
+    report.bar(f"{name}, the same, aim", slow / fast, AIM, least=True, unit="x")
+    report.bar(f"{name}, the same without start-up, aim", inside, AIM, least=True, unit="x")
+    report.bar(f"{name}, peak memory", light, MEMORY, unit=" MB")
+
+
+def _others(
+    report: Report, clone: Path, name: str, fast: float
+) -> list[tuple[str, float, float | None, int, float | None]]:
+    """Time the peers that are there for information, once each."""
+    table: list[tuple[str, float, float | None, int, float | None]] = []
+    for peer, module in list(PEERS.items())[1:]:
+        if not installed(module):
+            print(f"  {peer}: not installed (pip install -e '.[bench]')")
+            continue
+        done = worker(peer, clone)
+        seen = _said(done)["file_changes"]
+        whose = "all commits, no merges" if "plain" in peer else "same commits"
+        print(f"  {peer}: {done.seconds:.2f} s, {seen:,} Python file changes ({whose})", flush=True)
+        table.append((peer, done.seconds, done.memory, seen, done.seconds / fast))
+        key = peer.replace(", ", "_")
+        report.row(f"harvest_speedup_over_{key}", done.seconds / fast, 1, of=name, file_changes=seen)
+    return table
+
+
+# ---- cost against size -----------------------------------------------------------------------------------------
+
+
+def scale(report: Report, clone: Path | None, sizes: Sequence[int], generated: Sequence[int]) -> None:
+    """Harvest prefixes of a real and of a generated history, and fit seconds against file changes."""
+    with tempfile.TemporaryDirectory() as folder:
+        if clone is not None:
+            _prefixes(report, clone, clone.resolve().name, sizes, Path(folder), bars=False)
+        if generated:
+            made, start = Path(folder) / "generated", time.perf_counter()
+            generate(made, max(generated))
+            size = sum(f.stat().st_size for f in made.rglob("*.pack")) / 1e6
+            spent = time.perf_counter() - start
+            print(f"\ngenerated {max(generated):,} commits in {spent:.0f} s, {size:.0f} MB", flush=True)
+            _prefixes(report, made, "generated", generated, Path(folder), bars=True)
+
+
+def _prefixes(
+    report: Report, clone: Path, name: str, sizes: Sequence[int], folder: Path, *, bars: bool
+) -> None:
+    line = line_of(clone)
+    steps = sorted({min(size, len(line)) for size in sizes})
+    if max(sizes) > len(line):
+        print(f"\n{name} has {len(line):,} commits on its first-parent line; the largest prefix is all of it")
+    part = folder / f"{name}.git"
+    # Borrowing the objects is as fast to read and costs nothing to make.
+    git(folder, "clone", "-q", "--bare", "--shared", str(clone.resolve()), str(part))
+    print(
+        f"\n{name}: {'commits':>8} {'changes':>9} {'seconds':>9} {'commits/s':>10} {'changes/s':>10} {'MB':>7}"
+    )
+    points: list[tuple[int, float]] = []
+    for step in steps:
+        git(part, "update-ref", "--no-deref", "HEAD", line[step - 1])
+        out = folder / "chains.h5"
+        done = harvest(part, out, "--rebuild")
+        held, changes = file_changes(part, out)
+        assert held == step, f"{held} commits were harvested, not {step}"
+        points.append((changes, done.seconds))
+        print(
+            f"  {step:{len(name) + 7}d} {changes:9,d} {done.seconds:9.2f} {step / done.seconds:10,.0f} "
+            f"{changes / done.seconds:10,.0f} {done.memory:7,.0f}", flush=True,
+        )  # fmt: skip
+        report.row("harvest_seconds", done.seconds, 1, of=f"{name}, {step} commits", file_changes=changes,
+                   memory_mb=done.memory)  # fmt: skip
+    if len(points) < 2:
+        return
+    slope, start, r2 = fit(points)
+    dearer = (points[-1][1] / points[-1][0]) / (points[0][1] / points[0][0])
+    print(
+        f"  fit: {start:.2f} s + {slope * 1e3:.3f} ms a file change, R2 {r2:.4f}; a file change in the largest "
+        f"costs {dearer:.2f} times one in the smallest"
+    )
+    report.row("harvest_linear_r2", r2, len(points), of=name, seconds_per_file_change=slope)
+    report.row("harvest_cost_growth", dearer, len(points), of=name)
+    if bars:
+        report.bar(f"{name}, linear in file changes (R2)", r2, LINEAR_R2, least=True)
+        report.bar(f"{name}, cost of a file change, largest / smallest", dearer, DEARER, unit="x")
+    report.bar(f"{name}, memory of the largest", done.memory, MEMORY, unit=" MB")
+
+
+def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Least squares of y on x: slope, intercept, R2."""
+    xs, ys = zip(*points, strict=True)
+    slope, start = statistics.linear_regression(xs, ys)
+    mean = statistics.fmean(ys)
+    total = sum((y - mean) ** 2 for y in ys)
+    left = sum((y - start - slope * x) ** 2 for x, y in points)
+    return slope, start, 1.0 - left / total if total else 1.0
+
+
+# ---- latency -----------------------------------------------------------------------------------------------------
+
+
+def latency(report: Report, clone: Path) -> None:
+    """Time a run that finds nothing new, and a run that finds one new commit."""
+    name = clone.resolve().name
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "clone"
+        git(Path(folder), "clone", "-q", str(clone.resolve()), str(work))
+        harvest(work)
+        print(f"\n{name}: latency, medians of {RUNS}", flush=True)
+        still = [harvest(work).seconds for _ in range(RUNS)]
+        fresh = []
+        for i in range(RUNS):
+            _edit(work, i)
+            fresh.append(harvest(work).seconds)
+        _same_as_rebuilt(work, Path(folder) / "rebuilt.h5")
+    for metric, what, taken, bar in (
+        ("harvest_unchanged_seconds", "nothing new", still, UNCHANGED),
+        ("harvest_one_commit_seconds", "one new commit", fresh, ONE_COMMIT),
+    ):
+        report.row(metric, statistics.median(taken), RUNS, of=name, spread=taken)
+        report.bar(f"{name}, {what}", statistics.median(taken), bar, unit=" s")
+
+
+def _edit(work: Path, number: int) -> None:
+    """Commit a real edit: a statement more in the last function of a Python file of ordinary size."""
+    files = sorted((p for p in work.rglob("*.py") if p.stat().st_size), key=lambda p: p.stat().st_size)
+    place = files[len(files) // 2]
+    with place.open("a", encoding="utf-8") as file:
+        file.write(f"\n\ndef added_{number}(value):\n    total = value + {number}\n    return total\n")
+    commit(work, f"edit {number}")
+
+
+def commit(work: Path, subject: str) -> None:
+    """Commit everything in the work tree."""
+    git(work, "add", "-A")
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false")
+    git(work, *who, "commit", "-q", "--no-verify", "-m", subject)
+
+
+def _same_as_rebuilt(work: Path, other: Path) -> None:
+    """The appended store must hold what a harvest from scratch holds."""
+    harvest(work, other, "--rebuild")
+    grown = file_changes(work, work / ".git" / "codewm" / "chains.h5")
+    assert grown == file_changes(work, other), "the store that was appended to holds something else"
+
+
+# ---- one commit that adds thousands of files -----------------------------------------------------------------------
+
+
+def big_import(report: Report, files: int) -> None:
+    """Time a harvest whose newest commit adds `files` Python files, then one commit more."""
+    name = f"import of {files} files"
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "work"
+        generate(work, 50, modules=20)
+        git(work, "reset", "-q", "--hard")
+        harvest(work)
+        rng = random.Random(1)
+        size = 0
+        for i in range(files):
+            place = work / "vendor" / f"part{i % 50:02d}" / f"module{i:05d}.py"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            size += place.write_bytes(Module(rng).render())
+        commit(work, f"import {files} files")
+        print(f"\n{name}: {size / 1e6:.0f} MB of Python in one commit", flush=True)
+        whole = harvest(work, Path(folder) / "whole.h5", "--rebuild")
+        added = harvest(work)
+        _edit(work, 0)
+        more = harvest(work)
+        _same_as_rebuilt(work, Path(folder) / "rebuilt.h5")
+    for what, done in (("whole history", whole), ("that commit appended", added), ("one commit more", more)):
+        print(f"  {what:22} {done.seconds:8.2f} s {done.memory:8,.0f} MB")
+        metric = f"harvest_import_{what.replace(' ', '_')}_seconds"
+        report.row(metric, done.seconds, 1, of=name, memory_mb=done.memory)
+    print(f"  {files / added.seconds:,.0f} files/s, {size / 1e6 / added.seconds:.1f} MB/s while importing")
+    peak = max(done.memory for done in (whole, added, more))
+    report.bar(f"{name}, peak memory", peak, MEMORY, unit=" MB")
+    report.bar(f"{name}, one commit more", more.seconds, ONE_COMMIT, unit=" s")
+
+
+# ---- a generated history -------------------------------------------------------------------------------------------
+
+_VOCABULARY = (
+    "account action amount array author batch block buffer cache cell chain change child client code column "
+    "commit config context count cursor data default delta depth draft edge entry error event field file filter "
+    "flag format frame group handle header height index inner input item join key label layer length level limit "
+    "line link list lock map mask match member merge message method model module name node number offset option "
+    "order output owner packet page parent part path phase place point pool port prefix process query queue range "
+    "rate record region request result root route row scale schema scope score section segment seed session shape "
+    "shift side signal size slot source span stack stage start state status step store stream string style suffix "
+    "table tag target task term text thread time title token total trace tree unit update user value vector view "
+    "weight width window word worker"
+)
+WORDS = _VOCABULARY.split()
+STATEMENTS = (
+    "{a} = {b} + {n}", "{a} = self.{b}.{c}({d}, {e}={n})", "if {a} is None:\n    {a} = {b}",
+    "for {a} in {b}:\n    {c}.append({a})", 'raise ValueError(f"{a} {{{b}}} is not a {c}")',
+    "{a} = [{b}.{c} for {b} in {d} if {b} != {n}]", 'log.debug("{a} of {b}: %s", {c})', "del {a}[{n}]",
+    "with self.{a}({b}) as {c}:\n    {d} = {c}.{e}", "{a}, {b} = {c}.{d}({n})", 'self.{a} = {b} or "{c}"',
+    "assert {a} >= {n}, {b}", "while {a} < {n}:\n    {a} += {b}", "{a} = {b}({c}, {d}) if {e} else {n}",
+)  # fmt: skip
+
+
+class Module:
+    """A Python file of 100 to 400 lines that changes one or two functions at a time, as people do."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.wanted = rng.randint(100, 400)
+        imports = "\n".join(f"import {a}" for a in sorted(rng.sample(WORDS, rng.randint(2, 8))))
+        self.head = f'"""About {rng.choice(WORDS)}."""\n\n{imports}\n'
+        self.blocks: list[list[str]] = []
+        while self.lines < self.wanted:
+            self._add()
+
+    @property
+    def lines(self) -> int:
+        """How long it is, about."""
+        return 12 + sum(len(block) + 2 for block in self.blocks)
+
+    def render(self) -> bytes:
+        """Return the source."""
+        return (self.head + "".join("\n\n" + "\n".join(b) + "\n" for b in self.blocks)).encode()
+
+    def edit(self) -> None:
+        """Change one or two functions: a line more, a line less, a line replaced; rarely a whole function."""
+        for _ in range(self.rng.choice((1, 1, 1, 2))):
+            kind = self.rng.random()
+            if kind < 0.03 and len(self.blocks) > 4:
+                del self.blocks[self.rng.randrange(len(self.blocks))]
+            elif kind < 0.07:
+                self._add()
+            else:
+                self._edit_function(self.rng.choice(self.blocks))
+
+    def _edit_function(self, block: list[str]) -> None:
+        # Only whole lines at the top level of the body, so that what is left is Python.
+        places = [i for i, line in enumerate(block) if i > 1 and line[4:5].strip() and not line.endswith(":")]
+        places = [i for i in places if not (i + 1 < len(block) and block[i + 1].startswith("        "))]
+        if not places:
+            block.append(f"    return {self.rng.choice(WORDS)}")
+            return
+        at, kind = self.rng.choice(places), self.rng.random()
+        if kind < 0.2 and len(places) > 3 and self.lines > self.wanted * 0.8:
+            del block[at]
+        elif kind < 0.6 and self.lines < self.wanted * 1.2:
+            block[at:at] = self._statement()
+        else:
+            block[at : at + 1] = self._statement()
+
+    def _statement(self) -> list[str]:
+        words = dict(zip("abcde", self.rng.sample(WORDS, 5), strict=True))
+        text = self.rng.choice(STATEMENTS).format(n=self.rng.randint(0, 999), **words)
+        return [f"    {line}" for line in text.split("\n")]
+
+    def _add(self) -> None:
+        name, first, second = self.rng.sample(WORDS, 3)
+        block = [f"def {name}_{self.rng.randint(0, 9999)}({first}, {second}=None):",
+                 f'    """Return the {name} of {first}."""']  # fmt: skip
+        for _ in range(self.rng.randint(4, 18)):
+            block += self._statement()
+        self.blocks.insert(self.rng.randint(0, len(self.blocks)), [*block, f"    return {first}"])
+
+
+def generate(where: Path, commits: int, *, modules: int = 200, seed: int = 0) -> None:
+    """Make a repository of `commits` commits, each an edit of one or two functions in one or two files.
+
+    The first commit adds `modules` files. All versions of a file are written one after the other, so that
+    `git fast-import` stores them as small differences, as a repacked clone would.
+    """
+    where.mkdir(parents=True)
+    git(where, "init", "-q", "-b", "main")
+    rng = random.Random(seed)
+    touched: list[list[int]] = [list(range(modules))]
+    touched += [sorted(rng.sample(range(modules), rng.choice((1, 1, 1, 2)))) for _ in range(commits - 1)]
+    # Mark of the first version of each file; further versions follow it.
+    counts = [0] * modules
+    for files in touched:
+        for file in files:
+            counts[file] += 1
+    first = [1 + sum(counts[:i]) for i in range(modules)]
+    process = subprocess.Popen(
+        ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--done"],
+        cwd=where,
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    with process.stdin as stream:
+        for i, count in enumerate(counts):
+            module = Module(random.Random(f"{seed} {i}"))
+            for version in range(count):
+                if version:
+                    module.edit()
+                source = module.render()
+                stream.write(b"blob\nmark :%d\ndata %d\n%s\n" % (first[i] + version, len(source), source))
+        seen = [0] * modules
+        for number, files in enumerate(touched):
+            when = 1_600_000_000 + number * 600
+            who = f"Dev {number % 17} <dev{number % 17}@example.com> {when} +0000"
+            subject = f"change {rng.choice(WORDS)} of {rng.choice(WORDS)}".encode()
+            stream.write(
+                f"commit refs/heads/main\ncommitter {who}\ndata {len(subject)}\n".encode() + subject + b"\n"
+            )
+            for file in files:
+                path = f"src/{WORDS[file % 12]}/module_{file:03d}.py"
+                stream.write(f"M 100644 :{first[file] + seen[file]} {path}\n".encode())
+                seen[file] += 1
+        stream.write(b"done\n")
+    if process.wait() != 0:
+        raise SystemExit("git fast-import failed")
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+def main() -> None:
+    """Measure what was asked for, print every bar, and write the rows."""
+    if sys.argv[1:2] == ["--worker"]:
+        _work(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else None)
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clones", metavar="CLONE", nargs="*", type=Path)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of the side by side (3)")
+    parser.add_argument("--no-others", action="store_true", help="only PyDriller, none of the other peers")
+    parser.add_argument("--scale", action="store_true", help="cost against the number of commits")
+    parser.add_argument("--sizes", type=_sizes, default=[1000, 3000, 10000], help="prefixes of CLONE")
+    parser.add_argument("--generated", type=_sizes, default=[1000, 3000, 10000, 100000],
+                        help="prefixes of the generated repository; '' for none")  # fmt: skip
+    parser.add_argument("--latency", action="store_true", help="nothing new, and one new commit")
+    parser.add_argument("--import", dest="files", metavar="N", type=int, help="one commit that adds N files")
+    parser.add_argument("--json", metavar="PATH", type=Path, help="write the rows as codewm.eval/1")
+    chosen = parser.parse_args()
+    part = chosen.scale or chosen.latency or chosen.files is not None
+    if not chosen.clones and not (chosen.scale or chosen.files is not None):
+        parser.error("name a clone")
+    if shutil.which("git") is None or not SCRIPT.is_file():
+        parser.error("git, or the codewm script beside this python, is missing")
+    report = Report()
+    for clone in chosen.clones if not part else ():
+        side_by_side(report, clone, chosen.rounds, not chosen.no_others)
+    if chosen.scale:
+        for clone in chosen.clones:
+            scale(report, clone, chosen.sizes, [])
+        scale(report, None, [], chosen.generated)
+    for clone in chosen.clones if chosen.latency else ():
+        latency(report, clone)
+    if chosen.files is not None:
+        big_import(report, chosen.files)
+    print(f"\n{report.failed} of the bars above fail" if report.failed else "\nevery bar above holds")
+    if chosen.json is not None:
+        report.write(chosen.json)
+
+
+if __name__ == "__main__":
+    main()
