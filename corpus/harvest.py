@@ -1,26 +1,49 @@
 """A repository in, its `chains.h5` brought up to HEAD out.
 
 What the store has already is kept: new commits are appended; after a rewrite of history only what follows the
-last common commit is redone; other options, another tool or another tokeniser mean starting over.
+last common commit is redone; other options, another tool or another tokeniser mean starting over, and so does a
+damaged store. A long harvest stores what it has now and then; whatever ends it, the next one goes on from there.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import codewm_core
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
+from codewm.corpus.header import (
+    FILE_NAME,
+    Header,
+    NewerError,
+    UnusableError,
+    read_header,
+    resembles_store,
+    verify,
+)
 from codewm.corpus.lock import exclusive
 from codewm.corpus.records import RevSpec
-from codewm.corpus.store import FILE_NAME, Header, Store, clean, read_header, read_store, write
+from codewm.corpus.scope import cleaned_paths, last_left_out, within
+
+if TYPE_CHECKING:
+    from codewm.corpus.ledger import Ledger
+    from codewm.corpus.packed import Chunks
+    from codewm.corpus.store import Store
+    from codewm.corpus.table import EditTable
 
 SKIP, FIRST_PARENT = "skip", "first-parent"
+SAVE_SECONDS = 20.0
+"""A harvest that takes longer stores what it has about so often."""
+_SALT_DIGITS = 64
+Progress = Callable[[int], Callable[[int], object] | None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +60,10 @@ class Options:
     """Newest commits only, 0 for all."""
     with_authors: bool = False
     rebuild: bool = False
+    since: str = ""
+    """A date or a revision; '' is the whole history."""
+    paths: tuple[str, ...] = ()
+    """Folders and files from the repository's top, () is everything."""
 
 
 @dataclass(frozen=True)
@@ -65,146 +92,269 @@ def author_salt(repo: Repository, create: bool = False) -> bytes:
     Without one, and not asked to create it, the repository's identity stands in.
     """
     place = repo.data_dir / "salt"
-    with suppress(OSError):
-        return bytes.fromhex(place.read_text("ascii"))
-    if create:
+    salt = _read_salt(place)
+    if salt is None and create:
         with suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch(0o600)
-            place.write_text(secrets.token_hex(32), "ascii")
-            return bytes.fromhex(place.read_text("ascii"))
-    return repo.identity.encode("ascii")
+            _make_salt(place)
+        salt = _read_salt(place)
+    return repo.identity.encode("ascii") if salt is None else salt
+
+
+def like_stored(repo: Repository, options: Options) -> Options:
+    """The options with the limits of the store that is there, for who needs the chains as they were asked for."""
+    try:
+        header = read_header(store_path(repo))
+    except (UserError, FileNotFoundError):
+        return options
+    return replace(
+        options,
+        max_commits=header.max_commits,
+        since=header.since,
+        paths=header.paths,
+        with_authors=header.with_authors,
+    )
 
 
 def harvest(
-    repo: Repository,
-    options: Options,
-    out: Path | None = None,
-    progress: Callable[[int], Callable[[int], object] | None] | None = None,
+    repo: Repository, options: Options, out: Path | None = None, progress: Progress | None = None
 ) -> Harvest:
     """Bring the store up to HEAD. `progress` is given the commits to do and returns what to call."""
-    path = store_path(repo) if out is None else out
-    tip = repo.head()
-    unchanged = _unchanged(repo, path, tip, options)
+    run = _Run(repo, options, out)
+    unchanged = run.unchanged()
     if unchanged is not None:
         return unchanged
-    with exclusive(path):
-        clean(path)
+    from codewm.corpus.store import clean
+
+    with exclusive(run.path):
+        clean(run.path)
+        clean(repo.data_dir / "salt")
         # Another harvest may have finished between the look and the lock.
-        return _unchanged(repo, path, tip, options) or _harvest(repo, path, tip, options, progress)
+        return run.unchanged() or run.harvest(progress)
 
 
-def _unchanged(repo: Repository, path: Path, tip: str, options: Options) -> Harvest | None:
-    if options.rebuild or not path.exists():
-        return None
-    header = read_header(path)
-    if header.tip != tip or _different(header, options):
-        return None
-    # A shallow clone that was deepened has the same tip and a longer past.
-    if header.shallow and header.root not in repo.boundaries:
-        return None
-    return Harvest(path, "unchanged", "", 0, header, None)
+class _Run:
+    """One harvest: what was asked for, resolved, and what it finds at its place."""
 
+    def __init__(self, repo: Repository, options: Options, out: Path | None) -> None:
+        self.repo = repo
+        self.path = store_path(repo) if out is None else out
+        self._own_place = out is None
+        self._tip = repo.head()
+        since = last_left_out(repo, self._tip, options.since) if options.since else ""
+        self._options = replace(options, since=since, paths=cleaned_paths(options.paths))
+        self._why = ""
+        self._held: Header | None = None
 
-def _harvest(
-    repo: Repository,
-    path: Path,
-    tip: str,
-    options: Options,
-    progress: Callable[[int], Callable[[int], object] | None] | None,
-) -> Harvest:
-    # The parser is needed from here on only; seeing that nothing is new is not slowed down by it.
-    from codewm.corpus.builder import truncate
-    from codewm.corpus.edits import extract
-    from codewm.corpus.ledger import Ledger, sums
+    def unchanged(self) -> Harvest | None:
+        """What to answer if the store is whole, as asked for, and up to date; None if it is not."""
+        self._held, self._why = self._look()
+        header = self._held
+        if header is None or header.tip != self._tip or self._why:
+            return None
+        # A shallow clone that was deepened has the same tip and a longer past.
+        if header.shallow and header.root not in self.repo.boundaries:
+            return None
+        return Harvest(self.path, "unchanged", "", 0, header, None)
 
-    line = repo.first_parents(tip)
-    if options.max_commits:
-        line = line[-options.max_commits :]
-    if repo.boundaries.issuperset(line):
-        raise UserError(
-            "the clone is shallow: the parent of its only commit is missing",
-            "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
+    def _look(self) -> tuple[Header | None, str]:
+        """The header of the whole store that is there, and what forbids to go on from it."""
+        try:
+            if self._options.rebuild:
+                return None, ""
+            header = verify(self.path)
+        except FileNotFoundError:
+            return None, ""
+        except NewerError:
+            raise
+        except UnusableError as e:
+            if not self._own_place and not resembles_store(self.path):
+                raise UserError(
+                    e.message,
+                    "name another file with --out; 'codewm harvest --rebuild' would replace this one",
+                ) from None
+            return None, e.message
+        return header, _different(header, self._options, _salt_id(self.repo, self._options, create=False))
+
+    def harvest(self, progress: Progress | None) -> Harvest:
+        """Do what is to be done; the lock is held."""
+        # The parser is needed from here on only; seeing that nothing is new is not slowed down by it.
+        from codewm.corpus.builder import truncate
+        from codewm.corpus.edits import extract
+        from codewm.corpus.ledger import Ledger
+
+        repo, options = self.repo, self._options
+        how = "rebuilt" if self.path.exists() else "new"
+        whole = repo.first_parents(self._tip)
+        line = whole[whole.index(options.since) + 1 :] if options.since else whole
+        if options.max_commits:
+            line = line[-options.max_commits :]
+        if repo.boundaries.issuperset(line):
+            raise UserError(
+                "the clone is shallow: the parent of its only commit is missing",
+                "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
+            )
+        old, why = self._old(line)
+        kept = _common(old, line)
+        base, rows, chunks = None, None, None
+        if old is not None:
+            how = "appended" if kept == len(old.table.commits) else "rewritten"
+            base, rows = truncate(old.table, old.ledger, kept)
+            chunks = old.chunks
+        del old
+        salt = author_salt(repo, create=True)
+        writer = _Writer(self, whole[0], chunks)
+        ledger = Ledger(rows)
+        records = repo.commits(
+            RevSpec(self._tip, line[kept - 1] if kept else options.since or None),
+            max_count=options.max_commits or None,
         )
-    old, why = _old(path, line, options)
-    kept = _common(old, line)
-    how = "new" if not path.exists() else "rebuilt"
-    base, rows = None, None
-    if old is not None and kept:
-        how = "appended" if kept == len(old.table.commits) else "rewritten"
-        base, rows = truncate(old.table, old.ledger, kept)
-    todo = len(line) - kept
-    ledger = Ledger(rows)
-    since = line[kept - 1] if kept else None
-    count = options.max_commits or None
-    table = extract(
-        repo,
-        repo.commits(RevSpec(tip, since), max_count=count),
-        ledger,
-        window=options.window,
-        action=options.action,
-        jobs=options.jobs,
-        progress=progress(todo) if progress is not None else None,
-        base=base,
-        skip_merges=options.merges == SKIP,
-        salt=author_salt(repo, create=True),
-        with_authors=options.with_authors,
-    )
-    if not all(s.balanced for s in sums(table, ledger).values()):
-        raise RuntimeError("file changes are neither among the edits nor in the ledger")
-    header = Header(
-        repository=repo.identity,
-        root=repo.root,
-        shallow=repo.root in repo.boundaries,
-        tip=tip,
-        tokenizer_id=table.tokenizer_id,
-        action_id=table.action_id,
-        window=table.window,
-        merges=options.merges,
-        max_commits=options.max_commits,
-        with_authors=options.with_authors,
-        tool=version("codewm"),
-        commits=len(table.commits),
-        edits=len(table),
-    )
-    store = Store(table, ledger.rows(), header)
-    write(path, table, store.ledger, header)
-    return Harvest(path, how, why, todo, header, store)
+        todo = len(line) - kept
+        table = extract(
+            repo,
+            within(records, options.paths) if options.paths else records,
+            ledger,
+            window=options.window,
+            action=options.action,
+            jobs=options.jobs,
+            progress=progress(todo) if progress is not None else None,
+            base=base,
+            skip_merges=options.merges == SKIP,
+            salt=salt,
+            with_authors=options.with_authors,
+        )
+        store = writer.save(table, ledger)
+        return Harvest(self.path, how, why, todo, store.header, store)
+
+    def _old(self, line: Sequence[str]) -> tuple[Store | None, str]:
+        """The store to go on from, or why there is none."""
+        from codewm.corpus.store import read_store
+
+        if self._held is None or self._why:
+            return None, self._why
+        try:
+            old = read_store(self.path, keep_chunks=True)
+        except UnusableError as e:
+            return None, e.message
+        if old.table.commits.oid[:1] != line[:1]:
+            limited = self._options.max_commits
+            return (
+                None,
+                "the newest commits are others now" if limited else "the stored history begins elsewhere",
+            )
+        return old, ""
+
+    def header(self, root: str, table: EditTable, ledger: Ledger) -> Header:
+        """What the store of this table says about itself."""
+        from codewm.corpus.ledger import sums
+        from codewm.corpus.store import sums_as_dict
+
+        repo, options = self.repo, self._options
+        counted = sums(table, ledger)
+        if not all(s.balanced for s in counted.values()):
+            raise RuntimeError("file changes are neither among the edits nor in the ledger")
+        return Header(
+            repository=repo.identity,
+            root=root,
+            shallow=root in repo.boundaries,
+            tip=table.commits.oid[-1],
+            tokenizer_id=table.tokenizer_id,
+            action_id=table.action_id,
+            window=table.window,
+            merges=options.merges,
+            max_commits=options.max_commits,
+            with_authors=options.with_authors,
+            tool=version("codewm"),
+            commits=len(table.commits),
+            edits=len(table),
+            since=options.since,
+            paths=options.paths,
+            salt_id=_salt_id(repo, options, create=True),
+            states=len(table.state_hash),
+            chains=int(table.chain.max()) + 1 if len(table) else 0,
+            files=len(table.paths),
+            units=len(table.units),
+            file_changes=sums_as_dict(counted),
+        )
 
 
-def _old(path: Path, line: list[str], options: Options) -> tuple[Store | None, str]:
-    """The store to go on from, or why there is none."""
-    if options.rebuild or not path.exists():
-        return None, ""
-    why = _different(read_header(path), options)
-    if why:
-        return None, why
-    if options.max_commits:
-        return None, "the newest commits are others now"
-    old = read_store(path)
-    if old.table.commits.oid[:1] != line[:1]:
-        return None, "the stored history begins with another commit"
-    return old, ""
+class _Writer:
+    """Writes the table as it is, again and again; what was compressed before is not compressed again."""
+
+    def __init__(self, run: _Run, root: str, chunks: Chunks | None) -> None:
+        self._run, self._root, self._chunks = run, root, chunks
+
+    def save(self, table: EditTable, ledger: Ledger) -> Store:
+        """Store what a harvest that ended here would store."""
+        from codewm.corpus.store import Store, write
+        from codewm.corpus.table import Origin
+
+        run = self._run
+        header = run.header(self._root, table, ledger)
+        place = run.repo.work_tree or run.repo.common_dir
+        name = place.name if place.name != ".git" else place.parent.name
+        origin = Origin(header.repository, header.root, header.tip, name.removesuffix(".git"), header.commits)
+        table = replace(table, repositories=(origin,))
+        rows = ledger.rows()
+        self._chunks = write(run.path, table, rows, header, self._chunks)
+        return Store(table, rows, header)
 
 
-def _common(old: Store | None, line: list[str]) -> int:
+def _common(old: Store | None, line: Sequence[str]) -> int:
     """How many commits the stored line and the present one share from the start."""
     stored = old.table.commits.oid if old is not None else []
     shorter = min(len(stored), len(line))
     return next((i for i in range(shorter) if stored[i] != line[i]), shorter)
 
 
-def _different(header: Header, options: Options) -> str:
+def _different(header: Header, options: Options, salt_id: str) -> str:
     """In what the store differs from what is asked for; '' if in nothing."""
     for name, held, wanted in (
+        ("number of repositories", header.repositories, 1),
         ("tokeniser", header.tokenizer_id, codewm_core.TOKENIZER_ID),
         ("version of codewm", header.tool, version("codewm")),
         ("window", header.window, options.window),
         ("action", header.action_id, options.action),
         ("--merges", header.merges, options.merges),
         ("--max-commits", header.max_commits, options.max_commits),
+        ("--since", header.since or "the first commit", options.since or "the first commit"),
+        ("--path", ", ".join(header.paths) or "everything", ", ".join(options.paths) or "everything"),
         ("--with-authors", header.with_authors, options.with_authors),
+        ("salt for author hashes", header.salt_id, salt_id),
     ):
         if held != wanted:
             return f"the store was made with another {name}: {held} instead of {wanted}"
     return ""
+
+
+def _salt_id(repo: Repository, options: Options, create: bool) -> str:
+    """A name for the salt that tells nothing about it; '' where authors are not hashed."""
+    if options.with_authors:
+        return ""
+    return hashlib.sha256(b"codewm salt " + author_salt(repo, create)).hexdigest()[:16]
+
+
+def _read_salt(place: Path) -> bytes | None:
+    with suppress(OSError, ValueError):
+        text = place.read_text("ascii").strip()
+        if len(text) == _SALT_DIGITS:
+            return bytes.fromhex(text)
+    return None
+
+
+def _make_salt(place: Path) -> None:
+    """Put a new salt there, whole or not at all; one that another process put there first is kept."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secrets.token_hex(_SALT_DIGITS // 2).encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            # Not a salt (it would have been read): what a crash left of one.
+            temporary.replace(place)
+        else:
+            with suppress(FileExistsError):
+                os.link(temporary, place)
+    finally:
+        temporary.unlink(missing_ok=True)

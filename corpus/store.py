@@ -1,74 +1,62 @@
-"""An edit table in, `chains.h5` out, and back: schema 1.
+"""An edit table in, `chains.h5` out, and back: schema 2.
 
-    bytes 0..4095     one line of magic, then JSON: schema, checksum, length, tip, options, ... (`Header`)
-    bytes 4096..      HDF5: /states /edits /edit_names /commits /authors /paths /units /names /renames /ledger
+    bytes 0..4095     `codewm.corpus.header`: what the store says about itself, length and checksum
+    bytes 4096..      HDF5: /states /edits /edit_names /commits /repositories /authors /paths /units /names
+                      /renames /ledger
 
 HDF5 allows a foreign block before it ("user block"), so any HDF5 tool opens the file. The block makes two
 things cheap: seeing that nothing is new needs no HDF5 at all, and a damaged file is found by its SHA-256
 before the HDF5 library, which does not expect malice, sees a byte of it. A file is written beside its place,
-flushed to disk and renamed, so the old one lives until the new one is whole.
+flushed to disk and renamed, so the old one lives until the new one is whole. Its bytes follow from what it
+holds alone: no dates, no process, no trace of how it grew (`codewm.corpus.packed`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import json
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus.errors import UserError
+from codewm.corpus.header import (
+    FILE_NAME,
+    HEADER_BYTES,
+    REBUILD,
+    SCHEMA,
+    Header,
+    UnusableError,
+    damaged,
+    digest as _digest,
+    head as _head,
+    parse,
+    read_header,
+)
 from codewm.corpus.ledger import Cause
-from codewm.corpus.table import COMMIT_TYPES, EDIT_COLUMNS, CommitTable, EditTable
+from codewm.corpus.packed import LEVEL, Chunks, Packed, pack, rows_of, unpack
+from codewm.corpus.table import COLUMN_TYPES, COMMIT_TYPES, EDIT_COLUMNS, CommitTable, EditTable, Origin
 from codewm_core import TOKENIZER_ID
 
 if TYPE_CHECKING:
     import h5py
 
-SCHEMA = 1
-FILE_NAME = "chains.h5"
-_MAGIC = b"codewm chains\n"
-_HEADER_BYTES = 4096
-_BLOCK = 1 << 20
-_REBUILD = "'codewm harvest --rebuild' makes it anew"
+    from codewm.corpus.ledger import Sums
+
+__all__ = ["FILE_NAME", "SCHEMA", "Header", "Store", "clean", "read", "read_header", "read_store", "write"]
+
 _COMMIT_TEXT = ("oid", "parent", "subject")
 _EDIT_NAMES = {"names": "name_ids", "flags": "name_flags", "lines": "name_lines", "offsets": "name_offsets"}
 _STATES = {"tokens": "tokens", "offsets": "offsets", "hash": "state_hash"}
 _TEXTS = ("paths", "units", "names")
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a store says about itself; also the attributes of the HDF5 root."""
-
-    repository: str
-    """`Repository.identity`."""
-    root: str
-    """First commit of the first-parent line that there was."""
-    shallow: bool
-    """A shallow clone ended at `root`, whose parent was missing."""
-    tip: str
-    """Newest commit harvested."""
-    tokenizer_id: str
-    action_id: str
-    window: int
-    merges: str
-    max_commits: int
-    """Newest commits asked for, 0 for all."""
-    with_authors: bool
-    tool: str
-    """Version of codewm that wrote the file."""
-    commits: int
-    edits: int
-    schema: int = SCHEMA
+_ORIGIN_TEXT = ("identity", "root", "tip", "name")
 
 
 @dataclass(frozen=True)
@@ -78,21 +66,25 @@ class Store:
     table: EditTable
     ledger: NDArray[np.int32]
     header: Header
+    chunks: Chunks = field(default_factory=dict, repr=False)
+    """The compressed chunks of the file, if they were kept for the next `write`."""
 
 
-def write(path: Path, table: EditTable, ledger: NDArray[np.int32], header: Header) -> None:
-    """Write a store in place of what is at `path`. Raises `UserError` if the disk refuses."""
-    import h5py
+def write(
+    path: Path, table: EditTable, ledger: NDArray[np.int32], header: Header, known: Chunks | None = None
+) -> Chunks:
+    """Write a store in place of what is at `path`. Raises `UserError` if the disk refuses.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    `known` chunks (of the file before) are not compressed again; returns those of this file.
+    """
+    content, chunks = _content(dict(_arrays(table, ledger)), header, known or {})
+    block = _head(header, *_digest(io.BytesIO(content)))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w", userblock_size=_HEADER_BYTES) as file:
-            file.attrs.update(asdict(header))
-            for name, array in _arrays(table, ledger):
-                _put(file, name, array)
-        with temporary.open("r+b") as raw:
-            raw.write(_head(header, *_digest(raw)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as raw:
+            raw.write(block)
+            raw.write(memoryview(content)[HEADER_BYTES:])
             raw.flush()
             os.fsync(raw.fileno())
         temporary.replace(path)
@@ -102,99 +94,149 @@ def write(path: Path, table: EditTable, ledger: NDArray[np.int32], header: Heade
             f"cannot write '{path}': {e.strerror or e}", "make room, or name another place with --out"
         ) from e
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return chunks
 
 
 def clean(path: Path) -> None:
     """Remove what killed writers of `path` left beside it; for the holder of the lock only."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        left.unlink(missing_ok=True)
-
-
-def read_header(path: Path) -> Header:
-    """Read what a store says about itself, and check that it is a store of the right length.
-
-    Takes no longer for a large store than for a small one. Raises `UserError`, and `FileNotFoundError`.
-    """
-    with path.open("rb") as raw:
-        return _header(path, raw)[0]
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
 
 
 def read(path: Path) -> EditTable:
-    """Read the edits of a store; see `read_store`."""
-    return read_store(path).table
+    """Read the edits of one repository; see `read_store`. A corpus is refused: it is no repository's past."""
+    table = read_store(path).table
+    if len(table.repositories) > 1:
+        raise UserError(
+            f"'{path}' is a corpus of {len(table.repositories)} repositories",
+            "this needs the chains of one: 'codewm harvest' makes them",
+        )
+    return table
 
 
-def read_store(path: Path) -> Store:
-    """Read a store after checking schema, checksum, tokeniser and every index. Raises `UserError`."""
+def read_store(path: Path, keep_chunks: bool = False) -> Store:
+    """Read a store after checking schema, checksum, tokeniser and every index. Raises `UserError`.
+
+    `keep_chunks` is for who will write the next version of the file.
+    """
     try:
         with path.open("rb") as raw:
-            header, checksum = _header(path, raw)
-            if _digest(raw)[0] != checksum:
-                raise UserError(f"'{path}' is damaged: its content does not match its checksum", _REBUILD)
+            header, checksum = parse(path, raw)
+            raw.seek(0)
+            content = raw.read()
     except FileNotFoundError:
         raise UserError(f"there are no chains at '{path}'", "'codewm harvest' makes them") from None
+    except OSError as e:
+        raise UserError(f"cannot read '{path}': {e.strerror}", "mend its permissions, or name another") from e
+    # What is checked is what is read: the file may be replaced at any time.
+    if _digest(io.BytesIO(content))[0] != checksum:
+        raise damaged(path)
     if header.tokenizer_id != TOKENIZER_ID:
-        raise UserError(f"'{path}' was made with another tokeniser ({header.tokenizer_id})", _REBUILD)
+        raise UnusableError(f"'{path}' was made with another tokeniser ({header.tokenizer_id})", REBUILD)
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
-            table, ledger = _table(file, header)
+        with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
+            arrays, chunks = _load(file, keep_chunks)
+        table, ledger = _table(arrays, header), arrays["ledger"]
         table.check()
         _check_ledger(table, ledger)
-    except (OSError, KeyError, ValueError, RuntimeError, UnicodeDecodeError) as e:
-        raise UserError(f"'{path}' is not a store of schema {SCHEMA}: {e}", _REBUILD) from e
-    return Store(table, ledger, header)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, UnicodeDecodeError) as e:
+        raise UnusableError(f"'{path}' is not a store of schema {SCHEMA}: {e}", REBUILD) from e
+    return Store(table, ledger, header, chunks)
 
 
-def _header(path: Path, raw: IO[bytes]) -> tuple[Header, str]:
-    start = raw.read(_HEADER_BYTES)
-    if not start.startswith(_MAGIC):
-        raise UserError(f"'{path}' is not a store of codewm", _REBUILD)
-    try:
-        values = json.loads(start[len(_MAGIC) :].rstrip(b"\0"))
-        own = values.pop("header_sha256")
-        if own != _own_checksum(values):
-            raise ValueError("checksum")
-        checksum, length = values.pop("sha256"), values.pop("length")
-        schema = values.get("schema")
-        if schema != SCHEMA:
-            raise UserError(f"'{path}' has schema {schema}, and this is codewm for schema {SCHEMA}", _REBUILD)
-        header = Header(**values)
-        for field in fields(Header):
-            if type(getattr(header, field.name)).__name__ != field.type:
-                raise TypeError(field.name)
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
-        raise UserError(f"'{path}' is damaged: its first block cannot be read", _REBUILD) from e
-    size = os.fstat(raw.fileno()).st_size
-    if size != length:
-        raise UserError(f"'{path}' is damaged: {size} bytes instead of {length}", _REBUILD)
-    return header, checksum
+def sums_as_dict(sums: Mapping[str, Sums]) -> dict[str, Any]:
+    """The sums of a ledger by kind of commit, causes by their key; as JSON and the header have them."""
+    return {
+        kind: {
+            "commits": s.commits,
+            "file_changes": s.file_changes,
+            "with_edits": s.with_edits,
+            "skipped": {cause.key: n for cause, n in s.skipped.items()},
+            "balanced": s.balanced,
+        }
+        for kind, s in sums.items()
+    }
 
 
-def _head(header: Header, checksum: str, length: int) -> bytes:
-    values = {**asdict(header), "sha256": checksum, "length": length}
-    values["header_sha256"] = _own_checksum(values)
-    block = _MAGIC + json.dumps(values, indent=1, sort_keys=True).encode()
-    if len(block) > _HEADER_BYTES:
-        raise ValueError("the header does not fit its block")
-    return block.ljust(_HEADER_BYTES, b"\0")
+def _content(
+    arrays: Mapping[str, NDArray[Any]], header: Header, known: Chunks
+) -> tuple[bytes, dict[str, list[Packed]]]:
+    """The file with an empty first block, and its compressed chunks."""
+    import h5py
+
+    arrays = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in arrays.items()}
+    chunks = pack({name: a for name, a in arrays.items() if rows_of(a.dtype, a.shape)}, known)
+    # Made in memory, so that a full disk meets one plain write and not the inside of the HDF5 library.
+    with h5py.File(
+        "store", "w", driver="core", backing_store=False, block_size=1 << 20, userblock_size=HEADER_BYTES
+    ) as file:
+        file.attrs.update(header.attributes())
+        for name, array in arrays.items():
+            if name in chunks:
+                _put_chunks(file, name, array, [chunk for _, chunk in chunks[name]])
+            else:
+                file.create_dataset(name, data=array, track_times=False)
+        file.flush()
+        return bytes(HEADER_BYTES) + file.id.get_file_image(), chunks
 
 
-def _own_checksum(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+def _put_chunks(file: h5py.File, name: str, array: NDArray[Any], chunks: Sequence[bytes]) -> None:
+    rows = rows_of(array.dtype, array.shape)
+    dataset = file.create_dataset(
+        name, array.shape, array.dtype, chunks=(rows, *array.shape[1:]),
+        compression="gzip", compression_opts=LEVEL, shuffle=True, track_times=False,
+    )  # fmt: skip
+    rest = (0,) * (array.ndim - 1)
+    for i, chunk in enumerate(chunks):
+        dataset.id.write_direct_chunk((i * rows, *rest), chunk)
 
 
-def _digest(raw: IO[bytes]) -> tuple[str, int]:
-    """SHA-256 of all that follows the header block, and the file's length; rewinds the file."""
-    digest = hashlib.sha256()
-    raw.seek(_HEADER_BYTES)
-    while block := raw.read(_BLOCK):
-        digest.update(block)
-    length = raw.tell()
-    raw.seek(0)
-    return digest.hexdigest(), length
+def _load(file: h5py.File, keep_chunks: bool) -> tuple[dict[str, NDArray[Any]], dict[str, list[Packed]]]:
+    """Every array of a store by name, laid out exactly as `_content` does it."""
+    arrays: dict[str, NDArray[Any]] = {}
+    packed: dict[str, tuple[NDArray[Any], list[bytes]]] = {}
+    for name, wanted in _types().items():
+        dataset = file[name]
+        dtype, shape = dataset.dtype, dataset.shape
+        if dtype != np.dtype(wanted).newbyteorder("<") or not shape:
+            raise ValueError(f"{name} is not an array of {np.dtype(wanted)}")
+        rows = rows_of(dtype, shape)
+        if rows == 0:
+            arrays[name] = dataset[()].astype(wanted, copy=False)
+            continue
+        filters = (dataset.compression, dataset.shuffle, dataset.fletcher32, dataset.scaleoffset)
+        if dataset.chunks != (rows, *shape[1:]) or filters != ("gzip", True, False, None):
+            raise ValueError(f"{name} is stored in another way")
+        rest = (0,) * (len(shape) - 1)
+        found = [dataset.id.read_direct_chunk((i, *rest)) for i in range(0, shape[0], rows)]
+        if any(mask for mask, _ in found):
+            raise ValueError(f"{name} has a chunk without filters")
+        # The length is not believed before the chunks are there: each is at most a thousandth of its content.
+        if sum(len(chunk) for _, chunk in found) * 1100 < dtype.itemsize * int(np.prod(shape, dtype=object)):
+            raise ValueError(f"{name} has chunks of a wrong size")
+        arrays[name] = np.empty(shape, dtype)
+        packed[name] = (arrays[name], [bytes(chunk) for _, chunk in found])
+    chunks = unpack(packed, keep_chunks)
+    return {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}, chunks
+
+
+def _types() -> dict[str, Any]:
+    """Every data set of a store and its type, in the order of the file."""
+    types: dict[str, Any] = {f"states/{name}": COLUMN_TYPES[column] for name, column in _STATES.items()}
+    types |= {f"edits/{name}": COLUMN_TYPES[name] for name in EDIT_COLUMNS}
+    types |= {f"edit_names/{name}": COLUMN_TYPES[column] for name, column in _EDIT_NAMES.items()}
+    types |= {f"commits/{name}": kind for name, kind in COMMIT_TYPES.items()}
+    texts = [f"commits/{name}" for name in _COMMIT_TEXT] + ["authors"]
+    texts += [f"repositories/{name}" for name in _ORIGIN_TEXT] + list(_TEXTS)
+    for name in texts:
+        types |= {f"{name}/bytes": np.uint8, f"{name}/offsets": np.int64}
+    numbers = ("commits/author", "repositories/commits", "renames", "ledger")
+    return types | dict.fromkeys(numbers, np.int32)
 
 
 def _arrays(table: EditTable, ledger: NDArray[np.int32]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -212,35 +254,41 @@ def _arrays(table: EditTable, ledger: NDArray[np.int32]) -> Iterator[tuple[str, 
     authors = {name: i for i, name in enumerate(dict.fromkeys(commits.author))}
     yield "commits/author", np.array([authors[a] for a in commits.author], np.int32)
     yield from _text("authors", list(authors))
+    for name in _ORIGIN_TEXT:
+        yield from _text(f"repositories/{name}", [getattr(r, name) for r in table.repositories])
+    yield "repositories/commits", np.array([r.commits for r in table.repositories], np.int32)
     for name in _TEXTS:
         yield from _text(name, getattr(table, name))
     yield "renames", table.renames
     yield "ledger", ledger
 
 
-def _table(file: h5py.File, header: Header) -> tuple[EditTable, NDArray[np.int32]]:
-    columns = {column: _get(file, f"states/{name}") for name, column in _STATES.items()}
-    columns |= {name: _get(file, f"edits/{name}") for name in EDIT_COLUMNS}
-    columns |= {column: _get(file, f"edit_names/{name}") for name, column in _EDIT_NAMES.items()}
-    of_commits: dict[str, Any] = {name: _get(file, f"commits/{name}") for name in COMMIT_TYPES}
-    of_commits |= {name: _get_text(file, f"commits/{name}") for name in _COMMIT_TEXT}
-    authors = _get_text(file, "authors")
-    author = _get(file, "commits/author")
+def _table(arrays: Mapping[str, NDArray[Any]], header: Header) -> EditTable:
+    columns = {column: arrays[f"states/{name}"] for name, column in _STATES.items()}
+    columns |= {name: arrays[f"edits/{name}"] for name in EDIT_COLUMNS}
+    columns |= {column: arrays[f"edit_names/{name}"] for name, column in _EDIT_NAMES.items()}
+    of_commits: dict[str, Any] = {name: arrays[f"commits/{name}"] for name in COMMIT_TYPES}
+    of_commits |= {name: _strings(arrays, f"commits/{name}") for name in _COMMIT_TEXT}
+    if any(len(column) != len(of_commits["oid"]) for column in of_commits.values()):
+        raise ValueError("a column of the commits has a wrong length")
+    authors = _strings(arrays, "authors")
+    author = arrays["commits/author"]
     if author.size and not 0 <= int(author.min()) <= int(author.max()) < len(authors):
         raise ValueError("commits/author points outside")
-    commits = CommitTable(**of_commits, author=[authors[i] for i in author.tolist()])
-    table = EditTable(
+    texts = [_strings(arrays, f"repositories/{name}") for name in _ORIGIN_TEXT]
+    origins = zip(*texts, arrays["repositories/commits"].tolist(), strict=True)
+    return EditTable(
         **columns,
-        commits=commits,
-        renames=_get(file, "renames"),
-        paths=_get_text(file, "paths"),
-        units=_get_text(file, "units"),
-        names=_get_text(file, "names"),
+        commits=CommitTable(**of_commits, author=[authors[i] for i in author.tolist()]),
+        renames=arrays["renames"],
+        paths=_strings(arrays, "paths"),
+        units=_strings(arrays, "units"),
+        names=_strings(arrays, "names"),
         tokenizer_id=header.tokenizer_id,
         action_id=header.action_id,
         window=header.window,
+        repositories=tuple(Origin(*o) for o in origins),
     )
-    return table, _get(file, "ledger")
 
 
 def _check_ledger(table: EditTable, ledger: NDArray[np.int32]) -> None:
@@ -253,38 +301,26 @@ def _check_ledger(table: EditTable, ledger: NDArray[np.int32]) -> None:
 
 def _text(name: str, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[Any]]]:
     """Strings as one array of bytes and offsets: exact for bytes that are no UTF-8, and fast."""
-    encoded = [t.encode("utf-8", "surrogateescape") for t in texts]
-    yield f"{name}/bytes", np.frombuffer(b"".join(encoded), np.uint8)
-    yield f"{name}/offsets", np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    whole = "".join(texts)
+    if whole.isascii():
+        lengths = list(map(len, texts))
+        flat = whole.encode("ascii")
+    else:
+        encoded = [t.encode("utf-8", "surrogateescape") for t in texts]
+        lengths, flat = list(map(len, encoded)), b"".join(encoded)
+    yield f"{name}/bytes", np.frombuffer(flat, np.uint8)
+    yield f"{name}/offsets", np.cumsum([0, *lengths], dtype=np.int64)
 
 
-def _get_text(file: h5py.File, name: str) -> list[str]:
-    flat, offsets = _get(file, f"{name}/bytes").tobytes(), _get(file, f"{name}/offsets").tolist()
-    if offsets[:1] != [0] or offsets[-1] != len(flat) or offsets != sorted(offsets):
+def _strings(arrays: Mapping[str, NDArray[Any]], name: str) -> list[str]:
+    flat, ends = arrays[f"{name}/bytes"].tobytes(), arrays[f"{name}/offsets"]
+    offsets = ends.tolist()
+    if ends.ndim != 1 or offsets[:1] != [0] or offsets[-1] != len(flat) or (np.diff(ends) < 0).any():
         raise ValueError(f"{name} has wrong offsets")
+    if flat.isascii():
+        text = flat.decode("ascii")
+        return [text[a:b] for a, b in pairwise(offsets)]
     return [flat[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(offsets)]
-
-
-def _put(file: h5py.File, name: str, array: NDArray[Any]) -> None:
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    # Small arrays are cheaper plain than in chunks.
-    packed: Mapping[str, Any] = {}
-    if array.nbytes > _BLOCK >> 4:
-        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "chunks": _chunks(array)}
-    file.create_dataset(name, data=little, track_times=False, **packed)
-
-
-def _chunks(array: NDArray[Any]) -> tuple[int, ...]:
-    row = max(array.nbytes // max(len(array), 1), 1)
-    return (max(min(len(array), _BLOCK // row), 1), *array.shape[1:])
-
-
-def _get(file: h5py.File, name: str) -> NDArray[Any]:
-    dataset = file[name]
-    array: NDArray[Any] = dataset[()]
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is not an array")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ in a CSR matrix. Edits are ordered oldest commit first. `chains.h5` is this, wri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,8 +25,27 @@ COMMIT_BOUNDARY = 4
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A repository that edits come from."""
+
+    identity: str
+    """`Repository.identity`, the same in every full clone."""
+    root: str
+    """The first commit of its first-parent line that there was."""
+    tip: str
+    """The newest commit harvested."""
+    name: str
+    """Its folder, as shown to people; says nothing about which repository it is."""
+    commits: int
+    """Commits of it in the table."""
+
+
+@dataclass(frozen=True)
 class CommitTable:
-    """C commits of a first-parent line, oldest first; every commit walked, with or without edits."""
+    """C commits of a first-parent line, oldest first; every commit walked, with or without edits.
+
+    In a corpus the lines of several repositories follow each other.
+    """
 
     oid: list[str]
     """[C] '' is the index or the work tree."""
@@ -52,6 +71,14 @@ class CommitTable:
     """[C] row of the commit that this one says it reverts, or -1."""
     fixes: NDArray[np.bool_]
     """[C] the subject reads like a fix."""
+    repository: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[C] index into the table's `repositories`, ascending. What is left out at the end is 0."""
+
+    def __post_init__(self) -> None:
+        missing = len(self.oid) - len(self.repository)
+        if missing > 0:
+            whole = np.concatenate([np.asarray(self.repository, np.int32), np.zeros(missing, np.int32)])
+            object.__setattr__(self, "repository", whole)
 
     def __len__(self) -> int:
         return len(self.oid)
@@ -113,6 +140,8 @@ class EditTable:
     action_id: str
     window: int
     """Tokens of a state at most."""
+    repositories: tuple[Origin, ...] = ()
+    """Where the commits come from; () is one repository that nobody named."""
 
     def __len__(self) -> int:
         return len(self.before)
@@ -146,8 +175,10 @@ class EditTable:
             _require(len(getattr(self, name)) == n, f"{name} has a wrong length")
         for name in NAME_COLUMNS:
             _require(len(getattr(self, name)) == k, f"{name} has a wrong length")
-        for field in fields(CommitTable):
-            _require(len(getattr(self.commits, field.name)) == c, f"commits.{field.name} has a wrong length")
+        for column in fields(CommitTable):
+            _require(
+                len(getattr(self.commits, column.name)) == c, f"commits.{column.name} has a wrong length"
+            )
         _check_offsets("offsets", self.offsets, len(self.tokens))
         _check_offsets("name_offsets", self.name_offsets, k)
         states = len(self.offsets) - 1
@@ -169,7 +200,23 @@ class EditTable:
         _check_ids("renames", self.renames[:, 0], c)
         _check_ids("renames", self.renames[:, 1:], len(self.paths))
         _check_ids("reverts", self.commits.reverts + 1, c + 1)
+        self._check_repositories()
         _require(bool((np.diff(self.commit) >= 0).all()), "edits are out of order")
+
+    def _check_repositories(self) -> None:
+        repository, chain = self.commits.repository, self.chain
+        _check_ids("commits.repository", repository, max(len(self.repositories), 1))
+        _require(bool((np.diff(repository) >= 0).all()), "commits.repository is out of order")
+        if self.repositories:
+            counts = np.bincount(repository, minlength=len(self.repositories)).tolist()
+            _require(counts == [r.commits for r in self.repositories], "a repository has other commits")
+        if len(self.repositories) > 1 and len(self):
+            # Chains are numbered by their first edit, so those of one repository follow each other, too.
+            of_edit = repository[self.commit]
+            _check_ids("chain", chain, len(self))
+            first = np.full(int(chain.max()) + 1, -1, np.int32)
+            first[chain[::-1]] = of_edit[::-1]
+            _require(bool((first[chain] == of_edit).all()), "a chain runs through two repositories")
 
 
 # Columns with one row per edit, and with one row per added name.
@@ -178,6 +225,18 @@ EDIT_COLUMNS = (
     "tokens_added", "tokens_removed", "lines", "first_changed_line",
 )  # fmt: skip
 NAME_COLUMNS = ("name_ids", "name_flags", "name_lines")
+COLUMN_TYPES: dict[str, type[np.generic]] = {
+    **dict.fromkeys((*EDIT_COLUMNS, *NAME_COLUMNS), np.int32),
+    "action": np.float32,
+    "kind": np.uint8,
+    "flags": np.uint16,
+    "name_flags": np.uint8,
+    "name_offsets": np.int64,
+    "tokens": np.uint16,
+    "offsets": np.int64,
+    "state_hash": np.uint64,
+}
+"""The columns of an `EditTable` that are arrays."""
 COMMIT_TYPES: dict[str, type[np.generic]] = {
     "time": np.int64,
     "committer_time": np.int64,
@@ -187,6 +246,7 @@ COMMIT_TYPES: dict[str, type[np.generic]] = {
     "lines_deleted": np.int32,
     "reverts": np.int32,
     "fixes": np.bool_,
+    "repository": np.int32,
 }
 """The columns of a `CommitTable` that are arrays; the others are lists of text."""
 

@@ -12,16 +12,9 @@ if TYPE_CHECKING:
 
 def to_dict(sums: dict[str, Sums]) -> dict[str, Any]:
     """Return the sums by kind of commit, causes by their key."""
-    return {
-        kind: {
-            "commits": s.commits,
-            "file_changes": s.file_changes,
-            "with_edits": s.with_edits,
-            "skipped": {cause.key: n for cause, n in s.skipped.items()},
-            "balanced": s.balanced,
-        }
-        for kind, s in sums.items()
-    }
+    from codewm.corpus.store import sums_as_dict
+
+    return sums_as_dict(sums)
 
 
 def to_table(sums: dict[str, Sums]) -> Table:

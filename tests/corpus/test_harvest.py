@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import codewm_core as core
-from codewm.corpus import edits, harvest as module
+from codewm.corpus import edits, store as store_module
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Harvest, Options, harvest, store_path
@@ -180,7 +180,7 @@ def test_steps_equal_at_once(history: Path, options: Options, tmp_path: Path) ->
 
 def test_second_run_reads_nothing(history: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run(history, options).path.read_bytes()
-    monkeypatch.setattr(module, "read_store", None)
+    monkeypatch.setattr(store_module, "read_store", None)
     again = run(history, options)
     assert (again.how, again.new_commits) == ("unchanged", 0)
     assert again.path.read_bytes() == before

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import pytest
 
-from codewm.corpus import store
+from codewm.corpus import header, store
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest
@@ -98,9 +98,9 @@ def test_states_are_stored_once(path: Path) -> None:
 
 def test_any_hdf5_tool_opens_it(path: Path) -> None:
     with h5py.File(path, "r") as file:
-        assert file.attrs["schema"] == 1
+        assert file.attrs["schema"] == 2
         assert file.attrs["tokenizer_id"].startswith("python-v1")
-        parts = "states edits edit_names commits authors paths units names renames ledger"
+        parts = "states edits edit_names commits authors paths units names renames ledger repositories"
         assert set(file) == set(parts.split())
 
 
@@ -151,14 +151,14 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"), [("schema", 2, "schema 2"), ("tokenizer_id", "x", "tokeniser")]
+    ("key", "value", "words"), [("schema", 3, "schema 3"), ("tokenizer_id", "x", "tokeniser")]
 )
 def test_other_versions(path: Path, key: str, value: Any, words: str) -> None:
     whole = path.read_bytes()
     start = whole[:4096].rstrip(b"\0").split(b"\n", 1)
     values = json.loads(start[1]) | {key: value}
     del values["header_sha256"]
-    values["header_sha256"] = store._own_checksum(values)
+    values["header_sha256"] = header._own_checksum(values)
     path.write_bytes((start[0] + b"\n" + json.dumps(values).encode()).ljust(4096, b"\0") + whole[4096:])
     refused(path, words)
 
