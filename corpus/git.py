@@ -1,26 +1,37 @@
 """A repository in, commit records and blob contents out: the only module that calls Git.
 
 Discovery and object streams come from the git program, one process per stream, because it alone knows every
-format and every refusal; GitPython reads configuration and refs. Nothing a repository says is executed:
-hooks, file-system monitors, filters, text conversions, external diffs, pagers, signature checks and fetching
-are switched off, and GIT_* variables are not inherited.
+format and every refusal; GitPython reads the branch. Nothing a repository says is executed. Objects are read
+through a Git folder of our own, which has the repository's objects but none of its configuration, attributes,
+hooks, replacements and remotes; so none of these can change what is read, either. What needs the repository
+itself (its configuration, revisions and index) runs with hooks, file-system monitors, filters, text
+conversions, external diffs, pagers and fetching switched off. GIT_* variables are not inherited.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import shutil
 import subprocess
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from codewm.corpus.blobs import BLOB_LIMIT, CHUNK, DAMAGED, MISSING, BlobReader
+from codewm.corpus.complaints import explained, is_damage, is_lack
 from codewm.corpus.errors import UserError
+from codewm.corpus.promisors import Promisors, addresses
 from codewm.corpus.records import (
     LOG_FORMAT,
     CommitRecord,
@@ -31,35 +42,33 @@ from codewm.corpus.records import (
     parse_raw,
     split_nul,
 )
+from codewm.corpus.sandbox import NEUTRAL, environment, fetching, scratch_folder, without_git_variables
+from codewm.corpus.worktree import is_same, read_file
 
 if TYPE_CHECKING:
     import git
 
-__all__ = ["CommitRecord", "FileChange", "Repository", "RevSpec"]
+__all__ = [
+    "BLOB_LIMIT",
+    "DAMAGED",
+    "MISSING",
+    "CommitRecord",
+    "FileChange",
+    "Repository",
+    "RevSpec",
+]
 
-BLOB_LIMIT = 1 << 20
-"""Bytes; a larger file is generated or data, not something people edit."""
-_CHUNK = 1 << 16
-# A file of the work tree is never read through a link, and a named pipe must not make us wait.
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-# Requests under way at `cat-file`: few enough (65 bytes each) that writing them never fills the pipe.
-_IN_FLIGHT = 512
-# Overrides for what a repository's or a user's configuration could run or could change in our output.
-_NEUTRAL = (
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
-    "core.alternateRefsCommand=",
-    "core.sshCommand=false",
-    "core.askPass=",
-    "credential.helper=",
-    "log.showSignature=false",
-    "log.showRoot=true",
-    "diff.relative=false",
-    "submodule.recurse=false",
-)
+# What we ask the system to let a process write before it must wait for us.
+_PIPE = 1 << 20
+# What it holds at least, on systems that do not say.
+_SMALL_PIPE = 1 << 14
 # Rename detection is fixed, whatever `diff.renames` and `diff.renameLimit` say: the result is data.
-_DIFF = ("--raw", "-z", "-M50%", "-l1000", "--no-abbrev", "--no-ext-diff", "--no-textconv", "--no-color",
+_DIFF = ("--raw", "-z", "-l1000", "--no-abbrev", "--no-ext-diff", "--no-textconv", "--no-color",
          "--no-relative", "-O/dev/null", "--ignore-submodules=none")  # fmt: skip
+_SIMILAR, _SAME = "-M50%", "-M100%"
+"""Renames as they are wanted, and those that can be told without the content of the files."""
+_GITLINK = "160000"
+_HEX = frozenset("0123456789abcdef")
 _EMPTY_TREE = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -67,32 +76,59 @@ _EMPTY_TREE = {
 
 
 class Repository:
-    """A repository, open for reading. Close it, or use it as a context manager, to end its processes."""
+    """A repository, open for reading. Close it, or use it as a context manager, to end its processes.
 
-    def __init__(self, start: Path, git_dir: Path, common_dir: Path, work_tree: Path | None) -> None:
+    Every method raises `UserError` where Git cannot read what it needs. Only files that cannot be read are
+    passed over, and are named as such.
+    """
+
+    def __init__(
+        self,
+        git_dir: Path,
+        common_dir: Path,
+        work_tree: Path | None,
+        object_format: str,
+        allow_fetch: bool,
+    ) -> None:
         self.git_dir = git_dir
         self.common_dir = common_dir
         self.work_tree = work_tree
-        self._start = start
-        self._blobs: _BlobReader | None = None
+        self._object_format = object_format
+        self._allow_fetch = allow_fetch
+        self._idle: BlobReader | None = None
+        self._running: set[Process] = set()
+        # Git lists paths from the top, so that is where it is run. The folder is named outright: from a work
+        # tree that `core.worktree` puts elsewhere, Git would find another repository, or none.
+        place = {"GIT_DIR": str(git_dir)} | ({"GIT_WORK_TREE": str(work_tree)} if work_tree else {})
+        self._here = Git(work_tree or git_dir, environment() | place, NEUTRAL, self._explained)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str] = ".") -> Repository:
-        """Find the repository that `path` lies in. Raises `UserError` if there is none or Git refuses it."""
+    def open(cls, path: str | os.PathLike[str] = ".", *, allow_fetch: bool = False) -> Repository:
+        """Find the repository that `path` lies in. Raises `UserError` if there is none or Git refuses it.
+
+        `allow_fetch` lets Git fetch what a partial clone left out, from the remote it was cloned from.
+        """
         start = Path(path)
         if not start.is_dir():
             start_is = "is not a directory" if start.exists() else "does not exist"
             raise UserError(f"'{path}' {start_is}", "name the folder of a Git repository")
+        runner = Git(start, environment(), NEUTRAL, lambda said: explained(said, start))
+        asked = ("--is-bare-repository", "--show-object-format", "--git-dir", "--git-common-dir")
         absolute = ("rev-parse", "--path-format=absolute")
-        out = _run(start, *absolute, "--git-dir", "--git-common-dir", "--is-bare-repository")
-        git_dir, common_dir, bare = out.decode("utf-8", "surrogateescape").splitlines()
-        work_tree = None
-        if bare == "false":
-            # Fails inside a .git folder, which is a fine place to harvest from.
-            top = _run(start, *absolute, "--show-toplevel", check=False)
-            work_tree = Path(os.fsdecode(top.removesuffix(b"\n"))) if top else None
-        # Git lists paths from the top, so that is where it is run.
-        return cls(work_tree or start.resolve(), Path(git_dir), Path(common_dir), work_tree)
+        # The last one fails in a bare repository and inside a .git folder, which is a fine place to harvest
+        # from; the others have been answered then.
+        done = runner.done(*absolute, *asked, "--show-toplevel")
+        lines = done.stdout.split(b"\n")[:-1]
+        if len(lines) < len(asked) or (done.returncode and b"work tree" not in done.stderr):
+            raise runner.explained(done.stderr)
+        if len(lines) > len(asked) + (not done.returncode):
+            # A name has a line break in it.
+            lines = [runner.run(*absolute, word).removesuffix(b"\n") for word in asked]
+            if not done.returncode:
+                lines.append(runner.run(*absolute, "--show-toplevel").removesuffix(b"\n"))
+        object_format = lines[1].decode("ascii")
+        git_dir, common_dir, *top = (Path(os.fsdecode(line)) for line in lines[2:])
+        return cls(git_dir, common_dir, top[0] if top else None, object_format, allow_fetch)
 
     def __enter__(self) -> Repository:
         return self
@@ -104,9 +140,14 @@ class Repository:
 
     def close(self) -> None:
         """End the processes that are still running."""
-        if self._blobs is not None:
-            self._blobs.close()
-            self._blobs = None
+        self._idle = None
+        for process in list(self._running):
+            process.end()
+        self._running.clear()
+        if "_scratch" in self.__dict__:
+            self._remove_scratch()
+            for name in ("_scratch", "_objects", "_fetching"):
+                self.__dict__.pop(name, None)
 
     @property
     def data_dir(self) -> Path:
@@ -116,7 +157,8 @@ class Repository:
     @cached_property
     def root(self) -> str:
         """The oldest commit of HEAD's first-parent line: names the repository wherever it is cloned to."""
-        out = self._git("rev-list", "--first-parent", "--max-parents=0", "--end-of-options", self.head())
+        asked = ("rev-list", "--first-parent", "--max-parents=0", "--end-of-options", self.head())
+        out = self._objects.run(*asked)
         return out.decode().split()[0]
 
     @cached_property
@@ -128,31 +170,34 @@ class Repository:
     def boundaries(self) -> frozenset[str]:
         """Commits whose parents a shallow clone left out."""
         shallow = self.common_dir / "shallow"
-        return frozenset(shallow.read_text().split()) if shallow.is_file() else frozenset()
+        return frozenset(shallow.read_bytes().decode("ascii", "replace").split() if shallow.is_file() else ())
 
     @property
     def is_shallow(self) -> bool:
         """Part of the history was left out when this was cloned."""
         return bool(self.boundaries)
 
-    @cached_property
+    @property
     def is_partial(self) -> bool:
         """Objects were left out when this was cloned, to be fetched on demand."""
-        remotes = self.config("remote").items()
-        return any(key.endswith(".promisor") and value.lower() == "true" for key, value in remotes)
+        return bool(self._promisors)
+
+    @cached_property
+    def _promisors(self) -> list[str]:
+        return addresses(self._config())
 
     def config(self, section: str) -> dict[str, str]:
-        """Every configured value below `section` (lower case) by its full name; the last one wins."""
-        values: dict[str, str] = {}
-        with self._gitpython().config_reader() as reader:
-            for title in reader.sections():
-                name, _, sub = title.partition(" ")
-                if name.lower() != section:
-                    continue
-                prefix = ".".join(filter(None, (name.lower(), sub.strip('"'))))
-                for key, value in reader.items(title):
-                    values[f"{prefix}.{key.lower()}"] = "" if value is None else str(value)
-        return values
+        """Every configured value below `section` (lower case) by its full name; the last one wins.
+
+        Files that the configuration includes count. A key without a value is ''.
+        """
+        return {name: value for name, value in self._config().items() if name.startswith(f"{section}.")}
+
+    def _config(self) -> dict[str, str]:
+        # Without our overrides, which would be listed as well; listing runs nothing.
+        out = replace(self._here, settings=()).run("config", "--list", "-z", "--includes")
+        entries = (entry.decode("utf-8", "surrogateescape").partition("\n") for entry in split_nul([out]))
+        return {name: value for name, _, value in entries}
 
     @property
     def branch(self) -> str | None:
@@ -163,9 +208,15 @@ class Repository:
     def head(self) -> str:
         """The commit that HEAD names. Raises `UserError` if there is none yet."""
         oid = self._commit("HEAD")
-        if oid is None:
-            raise UserError("the repository has no commits yet", "make a first commit, then try again")
-        return oid
+        if oid is not None:
+            return oid
+        named = self._here.done("rev-parse", "--verify", "--quiet", "HEAD")
+        if named.returncode == 0:
+            # HEAD names a commit, but it is not here: let Git say what it misses.
+            raise self._explained(
+                self._objects.done("cat-file", "commit", named.stdout.decode().strip()).stderr
+            )
+        raise UserError("the repository has no commits yet", "make a first commit, then try again")
 
     def resolve(self, rev: str) -> str:
         """The commit that a revision names. Raises `UserError` if it names none."""
@@ -195,63 +246,124 @@ class Repository:
 
     def first_parents(self, tip: str) -> list[str]:
         """The first-parent line that ends in `tip`, oldest first."""
-        out = self._git("rev-list", "--first-parent", "--reverse", "--end-of-options", tip)
+        asked = ("rev-list", "--first-parent", "--reverse", "--end-of-options", self._oid(tip))
+        out = self._objects.run(*asked)
         return out.decode("ascii").split()
 
     def commits(
-        self, spec: RevSpec | str, *, merges: str = "first-parent", max_count: int | None = None
+        self,
+        spec: RevSpec | str,
+        *,
+        merges: str = "first-parent",
+        max_count: int | None = None,
+        suffix: bytes = b"",
     ) -> Iterator[CommitRecord]:
         """Walk first-parent history, oldest first, each commit with its changes against its first parent.
 
         A string is `A..B`, or one revision with all that came before it. `max_count` keeps the newest.
         `merges` is `first-parent` or `skip` (then the walk goes through merges but does not yield them).
+        Changes of which neither path ends in `suffix` are left out of the records.
+
+        A rename whose content changed is told by reading both files. Where one cannot be read, the commit's
+        renames are only those with the same content.
         """
         if isinstance(spec, str):
             spec = self.parse_range(spec) if ".." in spec else RevSpec(self.resolve(spec))
         limit = 1 if spec.only else max_count
-        args = ["log", "--first-parent", "-m", "--root", "--reverse", *_DIFF, f"--format={LOG_FORMAT}",
-                "--encoding=UTF-8", "--no-mailmap", "--no-decorate", "--no-notes"]  # fmt: skip
+        args = ["--first-parent", "-m", "--root", "--reverse", f"--format={LOG_FORMAT}",
+                "--encoding=UTF-8", "--no-mailmap", "--no-decorate", "--no-notes", "--no-show-signature"]  # fmt: skip
         if limit is not None:
             args.append(f"--max-count={limit}")
         if merges == "skip":
             args.append("--no-merges")
-        args += ["--end-of-options", spec.tip, *([f"^{spec.since}"] if spec.since else []), "--"]
-        return parse_log(split_nul(self._stream(*args)), self.boundaries)
+        args += [
+            "--end-of-options",
+            self._oid(spec.tip),
+            *([f"^{self._oid(spec.since)}"] if spec.since else []),
+            "--",
+        ]
+        return self._log(args, suffix)
+
+    def _log(self, args: list[str], suffix: bytes) -> Iterator[CommitRecord]:
+        fetch = self._may_fetch
+        given = 0
+        if not fetch:
+            try:
+                for record in self._records(self._objects, [_SIMILAR, *args], suffix):
+                    yield record
+                    given += 1
+                return
+            except UserError:
+                # Git gives up on the whole walk where it cannot read one file that may have been renamed.
+                # What keeps it from reading commits, too, comes up again.
+                pass
+        git = self._fetching if fetch else self._objects
+        for record in islice(self._records(git, [_SAME, *args], b""), given, None):
+            yield self._with_renames(record, suffix)
+
+    def _records(self, git: Git, args: list[str], suffix: bytes) -> Iterator[CommitRecord]:
+        return parse_log(split_nul(self._stream(git, "log", *_DIFF, *args)), self.boundaries, suffix)
+
+    def _with_renames(self, record: CommitRecord, suffix: bytes) -> CommitRecord:
+        """Look for renames with changed content, if all files that takes can be read."""
+        changes = record.changes
+        if record.parents and {"A", "D"} <= {c.status for c in changes}:
+            if self._may_fetch:
+                sides = (s for c in changes for s in ((c.old_mode, c.old_oid), (c.new_mode, c.new_oid)))
+                self._fetch([oid for mode, oid in sides if oid is not None and mode != _GITLINK])
+            trees = ("--end-of-options", record.parents[0], record.oid)
+            done = self._objects.done("diff-tree", "-r", *_DIFF, _SIMILAR, *trees)
+            if done.returncode == 0:
+                changes = parse_raw(split_nul([done.stdout]))
+            elif done.returncode < 0:
+                raise self._explained(done.stderr)
+        return replace(record, changes=tuple(c for c in changes if c.has_suffix(suffix)))
 
     def read_blobs(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Read blobs in order from one long-lived process; None is missing or over `BLOB_LIMIT`.
-
-        `read_objects` says which of the two. One reading at a time; one that is left early ends the process.
-        """
+        """Read blobs in order from one long-lived process; None is what `read_objects` gives no content of."""
         for oid, content, _ in self.read_objects(oids):
             yield oid, content
 
     def read_objects(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None, int]]:
-        """Like `read_blobs`, with the size in bytes; -1 is missing."""
-        if self._blobs is None:
-            self._blobs = _BlobReader(self)
+        """Yield (object id, content, size in bytes) in the order asked for.
+
+        Content is None where the size is over `BLOB_LIMIT`, and where it is `MISSING` (nothing is fetched
+        unless the repository was opened so; a tree or a commit counts as missing, too) or `DAMAGED`. Reads
+        some hundred ids ahead of what it yields. Raises `UserError` if Git itself fails.
+        """
+        reader, self._idle = self._idle, None
+        if reader is None:
+            reader = BlobReader(self._objects, self._running, self._fetch if self._may_fetch else None)
         try:
-            yield from self._blobs.read(oids)
+            yield from reader.read(oids)
         finally:
-            if self._blobs is not None and not self._blobs.idle:
-                self.close()
+            # Left early, answers are still to come; and another reading may have come between.
+            if reader.idle and self._idle is None and reader.process in self._running:
+                self._idle = reader
+            else:
+                reader.end()
 
     def tree_python_blobs(self, rev: str) -> list[tuple[bytes, str, int]]:
-        """List the Python files of a commit: path, object id, size in bytes."""
-        out = self._git("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", self.resolve(rev))
+        """List the Python files of a commit: path, object id, size in bytes (-1 if the file is not here)."""
+        asked = ("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", self.resolve(rev))
         files = []
-        for entry in split_nul([out]):
+        for entry in split_nul([(self._fetching if self._may_fetch else self._objects).run(*asked)]):
             meta, _, path = entry.partition(b"\t")
             mode, kind, oid, size = meta.decode("ascii").split()
             if kind == "blob" and mode != "120000" and path.endswith(b".py"):
-                files.append((path, oid, int(size)))
+                files.append((path, oid, int(size) if size.isdecimal() else MISSING))
         return files
 
     def staged(self) -> CommitRecord:
         """What `git commit` would record now, as a record without an id; its parent is HEAD."""
         head = self._commit("HEAD")
-        base = head or self._empty_tree()
-        out = self._git("diff-index", "--cached", *_DIFF, "--end-of-options", base, "--", index=True)
+        base = head or _EMPTY_TREE[64 if self._object_format == "sha256" else 40]
+        asked = ("diff-index", "--cached", *_DIFF)
+        trees = ("--end-of-options", base, "--")
+        index = self._with_index()
+        done = index.done(*asked, _SIMILAR, *trees)
+        # As in a walk: what cannot be read is no rename.
+        out = done.stdout if done.returncode == 0 else index.run(*asked, _SAME, *trees)
         return self._pending(head, parse_raw(split_nul([out])), Source.INDEX)
 
     def worktree(self) -> CommitRecord:
@@ -264,12 +376,12 @@ class Repository:
         staged = self.staged()
         changes = {c.new_path: c for c in staged.changes if c.new_path is not None}
         gone = [c for c in staged.changes if c.new_path is None]
-        for entry in split_nul([self._git("ls-files", "-s", "-z", index=True)]):
+        for entry in split_nul([self._with_index().run("ls-files", "-s", "-z")]):
             meta, _, path = entry.partition(b"\t")
             mode, oid, _stage = meta.decode("ascii").split()
             if not path.endswith(b".py") or not mode.startswith("100"):
                 continue
-            content = self._on_disk(path)
+            content = read_file(self.work_tree, path)
             was = changes.get(path)
             if was is None:
                 was = FileChange("M", path, path, oid, oid, mode, mode)
@@ -277,277 +389,208 @@ class Repository:
                 changes.pop(path, None)
                 if was.old_path is not None:
                     gone.append(replace(was, status="D", new_path=None, new_oid=None, new_mode="000000"))
-            elif not _same(content, oid):
+            elif not is_same(content, oid):
                 changes[path] = replace(was, new_oid=None, content=content)
         both = sorted((*changes.values(), *gone), key=lambda c: c.path)
         return self._pending(staged.parents[0] if staged.parents else None, tuple(both), Source.WORKTREE)
 
-    def _on_disk(self, path: bytes) -> bytes | None:
-        """Read a regular file of the work tree, never through a link, never more than the limit and a bit."""
-        assert self.work_tree is not None
-        place = os.path.join(os.fsencode(self.work_tree), path)  # noqa: PTH118 - bytes
-        if os.path.realpath(os.path.dirname(place)) != os.path.dirname(place):  # noqa: PTH120
-            return None
-        try:
-            descriptor = os.open(place, os.O_RDONLY | _NO_LINKS)
-        except OSError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(BLOB_LIMIT + 1)
-
     def _pending(self, head: str | None, changes: tuple[FileChange, ...], source: Source) -> CommitRecord:
         values = self.config("user")
-        name, email = values.get("user.name", ""), values.get("user.email", "")
-        now = int(_now())
+        name, email = (_shown(values.get(f"user.{key}", "")) for key in ("name", "email"))
+        now = int(time.time())
         parents = (head,) if head else ()
         return CommitRecord("", parents, name, email, now, now, "", changes, source=source)
 
-    def _empty_tree(self) -> str:
-        name = self._git("rev-parse", "--show-object-format").decode().strip()
-        return _EMPTY_TREE[64 if name == "sha256" else 40]
+    def _oid(self, rev: str) -> str:
+        """Our own Git folder knows no names, only ids."""
+        whole = 64 if self._object_format == "sha256" else 40
+        return rev if len(rev) == whole and set(rev) <= _HEX else self.resolve(rev)
 
     def _commit(self, rev: str) -> str | None:
         asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
-        out = _run(self._start, *asked, check=False)
-        return out.decode("ascii").strip() or None
+        done = self._here.done(*asked)
+        if done.returncode and is_damage(done.stderr):
+            raise self._explained(done.stderr)
+        return done.stdout.decode("ascii").strip() or None if done.returncode == 0 else None
 
     def _gitpython(self) -> git.Repo:
         import git
 
-        with _without_git_variables():
+        with without_git_variables():
             return git.Repo(self.git_dir if self.work_tree is None else self.work_tree, expand_vars=False)
 
-    def _git(self, *args: str, index: bool = False) -> bytes:
-        return _run(self._start, *args, index=self._index() if index else None)
-
-    def _index(self) -> Path | None:
-        """The index that a running hook was told to look at: `git commit -a` uses one of its own."""
+    def _with_index(self) -> Git:
+        """Git with the index that a running hook was told to look at: `git commit -a` uses one of its own."""
         named = os.environ.get("GIT_INDEX_FILE")
-        return (self.work_tree or self.git_dir) / named if named else None
+        if not named:
+            return self._here
+        place = Path(os.path.normpath((self.work_tree or self.git_dir) / named))
+        # Git sets GIT_PREFIX for what it runs. Without it the variable is a leftover, unless it names a file
+        # of this repository.
+        if "GIT_PREFIX" not in os.environ and self.git_dir not in place.parents:
+            return self._here
+        return replace(self._here, environment={**self._here.environment, "GIT_INDEX_FILE": str(place)})
 
-    def _stream(self, *args: str) -> Iterator[bytes]:
-        """Yield the output of a git process in chunks; explain a failure when it ends."""
-        process = _start(self._start, *args)
-        assert process.stdout is not None
-        try:
-            while chunk := process.stdout.read1(_CHUNK):  # type: ignore[attr-defined]
-                yield chunk
-            complaint = _complaint(process)
-            if process.wait() != 0:
-                raise _explained(complaint, self._start)
-        finally:
-            _end(process)
-
-
-class _BlobReader:
-    """One `git cat-file --batch`. Requests run ahead of the answers by a bounded number."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._where = repository._start
-        self._process = _start(self._where, "cat-file", "--batch", stdin=True)
-        self._asked: deque[str] = deque()
+    @cached_property
+    def _scratch(self) -> Path:
+        place = scratch_folder(self._object_format, self.boundaries)
+        self._remove_scratch = weakref.finalize(self, shutil.rmtree, str(place), ignore_errors=True)
+        return place
 
     @property
-    def idle(self) -> bool:
-        """No answer is outstanding."""
-        return not self._asked
+    def _may_fetch(self) -> bool:
+        return self._allow_fetch and self.is_partial
 
-    def read(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None, int]]:
-        """Yield (object id, content or None, size or -1) in order."""
-        waiting = iter(oids)
-        self._ask(waiting)
-        while self._asked:
-            yield self._answer(self._asked.popleft())
-            if len(self._asked) <= _IN_FLIGHT // 2:
-                self._ask(waiting)
+    @cached_property
+    def _objects(self) -> Git:
+        """Git that sees the repository's objects alone, and fetches nothing."""
+        # No configuration but our own; users' settings may change what is shown, too.
+        return self._over_objects({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
 
-    def close(self) -> None:
-        """End the process."""
-        _end(self._process)
+    @cached_property
+    def _fetching(self) -> Git:
+        """Git that sees the objects and fetches those left out, with the user's settings for networks."""
+        return self._over_objects(fetching(self._promisors))
 
-    def _ask(self, waiting: Iterator[str]) -> None:
-        more = []
-        for oid in waiting:
-            more.append(oid)
-            if len(self._asked) + len(more) >= _IN_FLIGHT:
-                break
-        if not more:
-            return
-        self._asked.extend(more)
-        assert self._process.stdin is not None
+    def _fetch(self, oids: list[str]) -> None:
+        Promisors(self._objects, self._fetching, len(self._promisors)).fetch(oids)
+
+    def _over_objects(self, variables: Mapping[str, str]) -> Git:
+        folders = {"GIT_DIR": str(self._scratch), "GIT_OBJECT_DIRECTORY": str(self.common_dir / "objects")}
+        # Addresses of remotes may be relative to here.
+        return Git(
+            self.work_tree or self.git_dir, environment() | folders | dict(variables), (), self._explained
+        )
+
+    def _explained(self, said: bytes) -> UserError:
+        if b"transport" not in said and is_lack(said) and self.is_partial:
+            if self._allow_fetch:
+                hint = "the remote does not hand them out: 'git fetch --refetch --no-filter' may"
+            else:
+                hint = "--allow-fetch fetches them; so does 'git fetch --refetch --no-filter'"
+            return UserError("objects are missing, because this is a partial clone", hint)
+        return explained(said, self.work_tree or self.git_dir)
+
+    def _stream(self, git: Git, *args: str) -> Iterator[bytes]:
+        """Yield the output of a git process in chunks; explain a failure when it ends."""
+        process = git.start(*args)
+        self._running.add(process)
         try:
-            self._process.stdin.write("".join(f"{oid}\n" for oid in more).encode("ascii"))
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-
-    def _answer(self, oid: str) -> tuple[str, bytes | None, int]:
-        stdout: IO[bytes] | None = self._process.stdout
-        assert stdout is not None
-        header = stdout.readline().split()
-        if len(header) == 2 and header[1] == b"missing":
-            self._refuse_damage(oid)
-            return oid, None, -1
-        if len(header) != 3:
-            raise self._died()
-        kind, size = header[1], int(header[2])
-        if size > BLOB_LIMIT:
-            left = size + 1
-            while left > 0:
-                got = len(stdout.read(min(left, _CHUNK)))
-                if got == 0:
-                    raise self._died()
-                left -= got
-            return oid, None, size
-        content = stdout.read(size + 1)
-        if len(content) != size + 1:
-            raise self._died()
-        return oid, (content[:-1] if kind == b"blob" else None), (size if kind == b"blob" else -1)
-
-    def _refuse_damage(self, oid: str) -> None:
-        """Git calls a damaged object missing, too, and says so on stderr; that must not be skipped."""
-        damage = _stderr(self._where, "cat-file", "-t", oid)
-        if b"error:" in damage:
-            raise _explained(damage, self._where)
-
-    def _died(self) -> UserError:
-        _close(self._process.stdin)
-        self._process.wait()
-        return _explained(_complaint(self._process), self._where)
+            while chunk := process.stdout.read1(CHUNK):
+                yield chunk
+            if process.wait() != 0:
+                raise self._explained(process.said())
+        finally:
+            process.end()
+            self._running.discard(process)
 
 
-def _environment() -> dict[str, str]:
-    """The environment without what steers Git; then what keeps it from asking, locking and fetching."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
-        # Which configuration is the user's own is for the user to say; a repository cannot set these.
-        if name in os.environ:
-            kept[name] = os.environ[name]
-    return kept | {
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_GRAFT_FILE": os.devnull,
-        # Git before 2.45 knows no GIT_NO_LAZY_FETCH; every transport refused comes to the same.
-        "GIT_ALLOW_PROTOCOL": "none",
-        "GIT_PAGER": "cat",
-    }
+class Process:
+    """A running Git: bytes in, bytes out. What it says on stderr goes to a file, where it cannot block it."""
 
+    def __init__(self, command: list[str], environment: Mapping[str, str], stdin: bool) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                bufsize=0,
+            )
+        except FileNotFoundError:
+            self._stderr.close()
+            raise _NO_GIT from None
+        raw = self._popen.stdout
+        assert isinstance(raw, io.RawIOBase)
+        _widened(raw.fileno())
+        self.stdout: io.BufferedReader = io.BufferedReader(raw, CHUNK)
+        # Bytes that can be written before somebody reads them.
+        self.room: int = _widened(self._popen.stdin.fileno()) if self._popen.stdin is not None else 0
 
-@contextlib.contextmanager
-def _without_git_variables() -> Iterator[None]:
-    """GitPython obeys GIT_WORK_TREE and friends, which a hook inherits from `git commit`."""
-    taken = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith("GIT_")}
-    try:
-        os.environ["GIT_PYTHON_REFRESH"] = "quiet"
-        yield
-    finally:
-        os.environ.pop("GIT_PYTHON_REFRESH", None)
-        os.environ.update(taken)
-
-
-def _command(where: Path, args: tuple[str, ...]) -> list[str]:
-    settings = [word for setting in _NEUTRAL for word in ("-c", setting)]
-    return ["git", "--no-pager", "--literal-pathspecs", "-C", str(where), *settings, *args]
-
-
-def _start(where: Path, *args: str, stdin: bool = False) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            _command(where, args),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            bufsize=1 << 20,
-        )
-    except FileNotFoundError:
-        raise UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer") from None
-
-
-def _run(where: Path, *args: str, check: bool = True, index: Path | None = None) -> bytes:
-    """Return the output; '' where git failed and that was to be expected (not `check`)."""
-    done = _done(where, args, index)
-    if done.returncode == 0:
-        return done.stdout
-    if check or b"dubious ownership" in done.stderr:
-        raise _explained(done.stderr, where)
-    return b""
-
-
-def _stderr(where: Path, *args: str) -> bytes:
-    return _done(where, args, None).stderr
-
-
-def _done(where: Path, args: tuple[str, ...], index: Path | None) -> subprocess.CompletedProcess[bytes]:
-    environment: Mapping[str, str] = _environment()
-    if index is not None:
-        environment = {**environment, "GIT_INDEX_FILE": str(index)}
-    try:
-        return subprocess.run(
-            _command(where, args), stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False
-        )
-    except FileNotFoundError:
-        raise UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer") from None
-
-
-def _complaint(process: subprocess.Popen[bytes]) -> bytes:
-    return process.stderr.read(_CHUNK) if process.stderr is not None else b""
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        _close(stream)
-
-
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
+    def write(self, data: bytes) -> None:
+        """Send all of `data`; if the process has ended, its output says so."""
+        assert self._popen.stdin is not None
+        left = memoryview(data)
         with contextlib.suppress(BrokenPipeError):
-            stream.close()
+            while left:
+                left = left[self._popen.stdin.write(left) :]
+
+    def wait(self) -> int:
+        """Wait for its end, letting it read no more; return its status."""
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        return self._popen.wait()
+
+    def has_complained(self) -> bool:
+        """It has said anything on stderr so far."""
+        return os.fstat(self._stderr.fileno()).st_size > 0
+
+    def said(self) -> bytes:
+        """What it said on stderr last."""
+        # Git writes through the same file description: the place is moved only after its end.
+        self._stderr.seek(max(os.fstat(self._stderr.fileno()).st_size - CHUNK, 0))
+        return self._stderr.read()
+
+    def end(self) -> None:
+        """Kill it if it runs."""
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.wait()
+        for stream in (self._popen.stdin, self.stdout, self._stderr):
+            if stream is not None:
+                stream.close()
 
 
-def _explained(stderr: bytes, where: Path) -> UserError:
-    """Turn what Git said into what to do about it."""
-    said = stderr.decode("utf-8", "replace").strip()
-    first = next((line for line in said.splitlines() if line.startswith(("fatal:", "error:"))), said)
-    first = first.removeprefix("fatal: ").removeprefix("error: ").partition("\n")[0]
-    if "dubious ownership" in said:
-        return UserError(
-            f"Git refuses '{where}': it belongs to somebody else",
-            f"if you trust it: git config --global --add safe.directory '{where}'",
-        )
-    if "not a git repository" in said:
-        return UserError(f"'{where}' is not in a Git repository", "run this inside one, or name its folder")
-    if "promisor" in said or "lazy fetching" in said or "transport" in said:
-        return UserError(
-            "objects are missing, because this is a partial clone",
-            "'git fetch --refetch --no-filter' brings them; codewm never fetches",
-        )
-    if any(word in said for word in ("does not have any commits", "bad default revision")):
-        return UserError("the repository has no commits yet", "make a first commit, then try again")
-    return UserError(
-        f"Git cannot read the repository: {first or 'it ended without a word'}",
-        "'git fsck' says what is damaged; a fresh clone usually mends it",
-    )
+@dataclass(frozen=True)
+class Git:
+    """A way to call Git: where, with what environment and settings, and how its complaints are explained."""
+
+    where: Path
+    environment: Mapping[str, str]
+    settings: tuple[str, ...]
+    explained: Callable[[bytes], UserError]
+
+    def start(self, *args: str, stdin: bool = False) -> Process:
+        """Start a process to talk to."""
+        return Process(self._command(args), self.environment, stdin)
+
+    def done(self, *args: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run to the end, however that is."""
+        try:
+            return subprocess.run(
+                self._command(args), input=input, capture_output=True, env=self.environment, check=False
+            )
+        except FileNotFoundError:
+            raise _NO_GIT from None
+
+    def run(self, *args: str) -> bytes:
+        """Return the output. Raises `UserError` if Git fails."""
+        done = self.done(*args)
+        if done.returncode != 0:
+            raise self.explained(done.stderr)
+        return done.stdout
+
+    def _command(self, args: tuple[str, ...]) -> list[str]:
+        settings = [word for setting in self.settings for word in ("-c", setting)]
+        return ["git", "--no-pager", "--literal-pathspecs", "-C", str(self.where), *settings, *args]
 
 
-def _same(content: bytes, oid: str) -> bool:
-    """The file is the blob, or would be after the line-ending conversion that Git itself may do."""
-    return any(_blob_oid(c, oid) == oid for c in (content, content.replace(b"\r\n", b"\n")))
+_NO_GIT = UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer")
 
 
-def _blob_oid(content: bytes, like: str) -> str:
-    algorithm = "sha256" if len(like) == 64 else "sha1"
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.new(algorithm, header + content, usedforsecurity=False).hexdigest()
+def _widened(descriptor: int) -> int:
+    """Ask for a larger pipe, so that the two sides wait for each other less often; return its size in bytes."""
+    if sys.platform != "linux":
+        return _SMALL_PIPE
+    import fcntl
+
+    # Refused where the user has many pipes already.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE)
+    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
 
 
-def _now() -> float:
-    import time
-
-    return time.time()
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 REGULAR_MODES = frozenset({"100644", "100755", "100664"})
 # A field of the log format per token; the message comes last and may hold anything but NUL.
 LOG_FORMAT = "%H%x00%P%x00%an%x00%ae%x00%at%x00%ct%x00%B%x00"
 _LOG_FIELDS = 7
+LAST_TIME = 2**62
+"""Unix seconds; later dates are taken for this one."""
+_TIME_DIGITS = 19
 
 
 class Source(Enum):
@@ -49,12 +53,19 @@ class FileChange:
     @property
     def is_python(self) -> bool:
         """A side of the change is called `*.py`."""
-        return any(p is not None and p.endswith(b".py") for p in (self.old_path, self.new_path))
+        return self.has_suffix(b".py")
+
+    def has_suffix(self, suffix: bytes) -> bool:
+        """A side of the change has a path that ends so."""
+        return any(p is not None and p.endswith(suffix) for p in (self.old_path, self.new_path))
 
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """One commit and what it changed against its first parent; times in unix seconds."""
+    """One commit and what it changed against its first parent; times in unix seconds.
+
+    A date that Git cannot read, as those before 1970, is 0.
+    """
 
     oid: str
     """'' for the index and the work tree."""
@@ -102,9 +113,14 @@ def split_nul(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def parse_log(tokens: Iterator[bytes], boundaries: frozenset[str] = frozenset()) -> Iterator[CommitRecord]:
-    """Turn the tokens of `git log --raw -z --format=LOG_FORMAT` into records, in the order of the log."""
-    fields: list[str] | None = None
+def parse_log(
+    tokens: Iterator[bytes], boundaries: frozenset[str] = frozenset(), suffix: bytes = b""
+) -> Iterator[CommitRecord]:
+    """Turn the tokens of `git log --raw -z --format=LOG_FORMAT` into records, in the order of the log.
+
+    Changes of which neither path ends in `suffix` are left out.
+    """
+    fields: list[bytes] | None = None
     changes: list[FileChange] = []
     for token in tokens:
         # Git separates message and diff by a newline, and commits without a diff by an empty token.
@@ -112,48 +128,50 @@ def parse_log(tokens: Iterator[bytes], boundaries: frozenset[str] = frozenset())
         if not head:
             continue
         if head.startswith(b":"):
-            changes.append(_change(head, tokens))
+            change = _change(head, tokens, suffix)
+            if change is not None:
+                changes.append(change)
             continue
         if fields is not None:
             yield _record(fields, changes, boundaries)
-        fields = [head.decode("ascii"), *(_text(next(tokens)) for _ in range(_LOG_FIELDS - 1))]
+        fields = [head, *islice(tokens, _LOG_FIELDS - 1)]
         changes = []
     if fields is not None:
         yield _record(fields, changes, boundaries)
 
 
-def parse_raw(tokens: Iterator[bytes]) -> tuple[FileChange, ...]:
-    """Turn the tokens of `git diff-index --raw -z` into changes."""
-    return tuple(_change(token, tokens) for token in tokens)
+def parse_raw(tokens: Iterator[bytes], suffix: bytes = b"") -> tuple[FileChange, ...]:
+    """Turn the tokens of `git diff-index --raw -z` into changes, of those with a path in `suffix`."""
+    changes = (_change(token, tokens, suffix) for token in tokens)
+    return tuple(change for change in changes if change is not None)
 
 
-def _change(meta: bytes, tokens: Iterator[bytes]) -> FileChange:
+def _change(meta: bytes, tokens: Iterator[bytes], suffix: bytes) -> FileChange | None:
+    first = second = next(tokens)
+    if meta[meta.rindex(b" ") + 1] in b"RC":
+        second = next(tokens)
+    if suffix and not (first.endswith(suffix) or second.endswith(suffix)):
+        return None
     old_mode, new_mode, old_oid, new_oid, status = meta[1:].decode("ascii").split(" ")
-    first = next(tokens)
     kind = status[0]
-    old: bytes | None = first
-    new: bytes | None = first
-    if kind in "RC":
-        new = next(tokens)
-    if kind == "A":
-        old = None
-    elif kind == "D":
-        new = None
+    old = first if kind != "A" else None
+    new = second if kind != "D" else None
     return FileChange(kind, old, new, _oid(old_oid), _oid(new_oid), old_mode, new_mode)
 
 
-def _record(fields: list[str], changes: list[FileChange], boundaries: frozenset[str]) -> CommitRecord:
+def _record(fields: list[bytes], changes: list[FileChange], boundaries: frozenset[str]) -> CommitRecord:
     oid, parents, name, email, author_time, committer_time, message = fields
+    commit = oid.decode("ascii")
     return CommitRecord(
-        oid,
-        tuple(parents.split()),
-        name,
-        email,
+        commit,
+        tuple(parents.decode("ascii").split()),
+        name.decode("utf-8", "replace"),
+        email.decode("utf-8", "replace"),
         _time(author_time),
         _time(committer_time),
-        message,
+        message.decode("utf-8", "replace"),
         tuple(changes),
-        oid in boundaries,
+        commit in boundaries,
     )
 
 
@@ -161,10 +179,9 @@ def _oid(text: str) -> str | None:
     return text if text.strip("0") else None
 
 
-def _time(text: str) -> int:
-    # A damaged commit may have no date; the int64 column of the store bounds the others.
-    return min(int(text), 2**62) if text.isdecimal() else 0
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+def _time(text: bytes) -> int:
+    # Git shows no date where it cannot read one (a damaged commit, a year before 1970). The int64 column of
+    # the store bounds the others, and Python refuses to read a number of thousands of digits.
+    if not text.isdigit():
+        return 0
+    return min(int(text), LAST_TIME) if len(text) <= _TIME_DIGITS else LAST_TIME

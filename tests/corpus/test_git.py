@@ -156,20 +156,6 @@ def test_shallow(history: Path, clone: Callable[..., Path]) -> None:
     assert "unshallow" in caught.value.hint
 
 
-def test_partial_clone_is_not_fetched(history: Path, clone: Callable[..., Path]) -> None:
-    _git(history, "config", "uploadpack.allowFilter", "true")
-    partial = clone(history, "--filter=blob:none", name="partial.git")
-    with Repository.open(partial) as repo:
-        assert repo.is_partial
-    oid = _git(history, "rev-parse", "HEAD:pkg/topic.py")
-    count = _git(partial, "count-objects", "-v")
-    with Repository.open(partial) as repo, pytest.raises(UserError, match="partial clone"):
-        list(repo.commits("HEAD"))
-    with Repository.open(partial) as repo, pytest.raises(UserError, match="partial clone"):
-        list(repo.read_blobs([oid]))
-    assert _git(partial, "count-objects", "-v") == count
-
-
 def test_staged_and_worktree(git_repo: GitRepo) -> None:
     git_repo.commit("first", {"a.py": "x = 1\n", "b.py": "y = 1\n", "c.py": "z = 1\n" * 9, "d.py": "d = 1\n"})
     git_repo.stage({"a.py": "x = 2\n"})
@@ -241,19 +227,3 @@ def test_sha256(tmp_path: Path) -> None:
         assert record.changes[0].new_oid is not None
         assert list(repo.read_blobs([record.changes[0].new_oid])) == [(record.changes[0].new_oid, b"x = 1\n")]
         assert repo.worktree().changes == ()
-
-
-def test_unreadable_objects_are_explained(git_repo: GitRepo) -> None:
-    git_repo.commit("first", {"a.py": "x = 1\n" * 50})
-    oid = git_repo.git("rev-parse", "HEAD:a.py")
-    blob = git_repo.path / ".git" / "objects" / oid[:2] / oid[2:]
-    blob.chmod(0o644)
-    blob.write_bytes(b"\x78\x01 this is not deflate")
-    with Repository.open(git_repo.path) as repo, pytest.raises(UserError) as caught:
-        list(repo.read_blobs([oid]))
-    assert "fsck" in caught.value.hint
-    tree = git_repo.git("rev-parse", "HEAD^{tree}")
-    (git_repo.path / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
-    with Repository.open(git_repo.path) as repo, pytest.raises(UserError) as caught:
-        list(repo.commits("HEAD"))
-    assert "fsck" in caught.value.hint

@@ -1,0 +1,125 @@
+"""What Git is surrounded with: an environment, settings, and a Git folder of our own.
+
+Nothing that a repository says may run, or change what is read from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from codewm.corpus.errors import UserError
+
+PROTOCOLS = "file:git:http:https:ssh"
+"""What may be fetched by, where fetching is allowed."""
+# Overrides for what a repository's or a user's configuration could run or could change in our output.
+NEUTRAL = (
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.alternateRefsCommand=",
+    "core.sshCommand=false",
+    "core.askPass=",
+    "credential.helper=",
+    "log.showSignature=false",
+    "diff.relative=false",
+    "submodule.recurse=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+)
+# The configuration of our own Git folder. Its objects are somebody else's and it has no refs to them, so
+# a clean-up here would delete them all: switched off for good.
+_SCRATCH_CONFIG = """\
+[core]
+\trepositoryFormatVersion = 1
+\tbare = true
+\thooksPath = /dev/null
+[extensions]
+\tobjectFormat = {object_format}
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[fetch]
+\twriteCommitGraph = false
+\tnegotiationAlgorithm = noop
+"""
+
+
+def scratch_folder(object_format: str, boundaries: Iterable[str]) -> Path:
+    """Make a Git folder of our own, empty but for the ends of a shallow clone (commits without parents).
+
+    The caller removes it. With GIT_OBJECT_DIRECTORY it shows another repository's objects, and nothing else
+    of that repository.
+    """
+    try:
+        place = Path(tempfile.mkdtemp(prefix="codewm-git-"))
+        (place / "refs").mkdir()
+        (place / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
+        (place / "config").write_text(_SCRATCH_CONFIG.format(object_format=object_format), "ascii")
+        ends = "".join(f"{oid}\n" for oid in sorted(boundaries))
+        if ends:
+            (place / "shallow").write_text(ends, "utf-8")
+    except OSError as e:
+        raise UserError(f"cannot write a temporary folder: {e}", "make room, or set TMPDIR") from e
+    return place
+
+
+def environment() -> dict[str, str]:
+    """The environment without what steers Git; then what keeps it from asking, locking and fetching."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
+        # Which configuration is the user's own is for the user to say; a repository cannot set these.
+        if name in os.environ:
+            kept[name] = os.environ[name]
+    return kept | {
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_GRAFT_FILE": os.devnull,
+        # Git before 2.45 knows no GIT_NO_LAZY_FETCH; every transport refused comes to the same.
+        "GIT_ALLOW_PROTOCOL": "none",
+        # Set but empty: no program of the configuration is asked for a connection.
+        "GIT_PROXY_COMMAND": "",
+        "GIT_PAGER": "cat",
+    }
+
+
+@contextlib.contextmanager
+def without_git_variables() -> Iterator[None]:
+    """GitPython obeys GIT_WORK_TREE and friends, which a hook inherits from `git commit`."""
+    taken = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith("GIT_")}
+    try:
+        os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+        yield
+    finally:
+        os.environ.pop("GIT_PYTHON_REFRESH", None)
+        os.environ.update(taken)
+
+
+def fetching(addresses: Iterable[str]) -> dict[str, str]:
+    """Return variables that let Git fetch on demand from `addresses`, and the names of these remotes.
+
+    Nothing else that a repository says about its remotes is passed on: it may be a program to run.
+    """
+    settings = []
+    for number, address in enumerate(addresses):
+        name = f"remote.promisor{number}"
+        settings += [
+            (f"{name}.url", address),
+            (f"{name}.promisor", "true"),
+            (f"{name}.partialCloneFilter", "blob:none"),
+        ]
+    variables = {
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "GIT_ALLOW_PROTOCOL": PROTOCOLS,
+        "GIT_NO_LAZY_FETCH": "0",
+    }
+    for number, (key, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    # Where the certificates of this machine are.
+    return variables | {k: v for k, v in os.environ.items() if k in ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH")}
