@@ -9,7 +9,8 @@ The peers are no dependency of codewm: `pip install -e '.[bench]'` brings them. 
 first-parent line of HEAD, oldest first; of each commit the changed files against the first parent, and of the
 Python ones the source before and after. PyDriller shows no files for a merge, so its own objects are asked for
 the difference with the first parent. codewm does more in its run: units, tokens, actions, chains, a store on
-disk. Both are timed as whole processes, start-up included, one after the other in turns. Clones are only read.
+disk. Both are timed as whole processes, start-up included, one after the other in turns. Of a clone, only its
+`.git/codewm` is written to.
 """
 
 from __future__ import annotations

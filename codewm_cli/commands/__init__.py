@@ -33,4 +33,7 @@ VERBS: dict[str, Verb] = {
         "codewm.cli.commands.export", "Write a trained checkpoint as an engine model (needs torch)."
     ),
     "info": Verb("codewm.cli.commands.info", "Show chains, model and settings, and where each came from."),
+    "doctor": Verb(
+        "codewm.cli.commands.doctor", "Check that all is well here, and say how to mend what is not."
+    ),
 }
