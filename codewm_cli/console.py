@@ -96,20 +96,36 @@ def err() -> Console:
 
 
 @contextmanager
-def progress(description: str, total: float | None) -> Iterator[ProgressBar]:
+def progress(description: str, total: float | None, unit: str = "") -> Iterator[ProgressBar]:
     """Show a progress bar on stderr while the block runs; silent when stderr is no terminal.
 
-    `total` is in any unit; None means unknown.
+    `total` is in any unit; None means unknown. With the unit's name, the rate is shown, too.
     """
     if not sys.stderr.isatty():
         yield _Silent()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            """Show how many per second, lately."""
+            speed = task.finished_speed or task.speed
+            return Text("" if not unit or speed is None else f"{speed:,.0f} {unit}/s")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err(), transient=True) as bar:

@@ -45,7 +45,7 @@ def last_left_out(repo: Repository, tip: str, since: str) -> str:
         raise UserError(f"'--since {since}' is neither a revision nor a date", _DATES)
     commit = _revision(repo, since)
     if commit is not None:
-        out = repo._git("rev-list", "--first-parent", "--end-of-options", tip, f"^{commit}", "--")
+        out = _git(repo, "rev-list", "--first-parent", "--end-of-options", tip, f"^{commit}", "--")
         kept = len(out.split())
         line = repo.first_parents(tip)
         if kept == 0:
@@ -53,7 +53,7 @@ def last_left_out(repo: Repository, tip: str, since: str) -> str:
         return line[-kept - 1] if kept < len(line) else ""
     earliest = _date(repo, since)
     before = ""
-    out = repo._git("rev-list", "--first-parent", "--reverse", "--timestamp", "--end-of-options", tip, "--")
+    out = _git(repo, "rev-list", "--first-parent", "--reverse", "--timestamp", "--end-of-options", tip, "--")
     for row in out.decode("ascii").splitlines():
         seconds, oid = row.split()
         if int(seconds) >= earliest:
@@ -77,11 +77,15 @@ def _date(repo: Repository, text: str) -> int:
     """What Git reads `text` as, in unix seconds. Raises `UserError` where Git would quietly read nothing."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     unknown = [w for w in words if w not in _WORDS.split() and not _begins(w)]
-    out = repo._git("rev-parse", f"--since={text}").decode("ascii", "replace").strip()
+    out = _git(repo, "rev-parse", f"--since={text}").decode("ascii", "replace").strip()
     _, _, seconds = out.partition("--max-age=")
     if unknown or not seconds.isdecimal() or abs(int(seconds) - time.time()) <= _NOW_SECONDS:
         raise UserError(f"'--since {text}' is neither a revision nor a date that Git understands", _DATES)
     return int(seconds)
+
+
+def _git(repo: Repository, *args: str) -> bytes:
+    return repo._objects.run(*args)
 
 
 def _begins(word: str) -> bool:

@@ -161,10 +161,12 @@ def _late_share(
     late = np.zeros(len(train), bool)
     for i, table in enumerate(tables):
         here = np.flatnonzero((commit[train] >= commit_base[i]) & (commit[train] < commit_base[i + 1]))
-        if not len(here):
-            continue
-        times = table.commits.committer_time[commit[train[here]] - commit_base[i]]
-        late[here] = times > np.quantile(times, 1 - share, method="lower")
+        rows = commit[train[here]] - commit_base[i]
+        repository = table.commits.repository[rows]
+        for r in np.unique(repository):
+            mine = here[repository == r]
+            times = table.commits.committer_time[rows[repository == r]]
+            late[mine] = times > np.quantile(times, 1 - share, method="lower")
     return late
 
 

@@ -19,7 +19,7 @@ from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from codewm.corpus.git import Repository
-    from codewm.corpus.store import Header
+    from codewm.corpus.store import Header, Store
     from codewm.corpus.table import EditTable
     from codewm.model.config import TrainConfig
     from codewm.model.evaluation.metrics import Row
@@ -134,7 +134,7 @@ def _harvest(
     stack: ExitStack, repository: Repository, quiet: bool
 ) -> tuple[list[EditTable], list[dict[str, Any]]]:
     """Bring the repository's chains up to date and read them."""
-    from codewm.corpus.harvest import Options, harvest
+    from codewm.corpus.harvest import Options, harvest, like_stored
     from codewm.corpus.store import read
 
     chosen = config.for_repository(repository, {}).harvest
@@ -144,7 +144,10 @@ def _harvest(
 
     result = harvest(
         repository,
-        Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs),
+        like_stored(
+            repository,
+            Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs),
+        ),
         None,
         bar,
     )
@@ -166,7 +169,33 @@ def _read_corpora(files: Sequence[Path]) -> tuple[list[EditTable], list[dict[str
     from codewm.corpus.store import read_store
 
     stores = [(file, read_store(file)) for file in files]
-    return [s.table for _, s in stores], [_source(file, s.header) for file, s in stores]
+    sources = [source for file, s in stores for source in _sources(file, s)]
+    _refuse_twice(sources)
+    return [s.table for _, s in stores], sources
+
+
+def _refuse_twice(sources: Sequence[dict[str, Any]]) -> None:
+    """A repository that comes in twice would be trained on what it is tested on."""
+    seen: dict[str, str] = {}
+    for source in sources:
+        root, name = source["root"], source["name"]
+        if root in seen:
+            raise UserError(
+                f"'{seen[root]}' and '{name}' are the same repository", "name each repository once"
+            )
+        seen[root] = name
+
+
+def _sources(path: Path, store: Store) -> list[dict[str, Any]]:
+    """Where the edits of a store came from: one entry for each repository."""
+    origins = store.table.repositories
+    if len(origins) < 2:
+        return [_source(path, store.header)]
+    repository = store.table.commits.repository[store.table.commit]
+    return [
+        {"name": o.name, "root": o.root, "tip": o.tip, "edits": int((repository == i).sum())}
+        for i, o in enumerate(origins)
+    ]
 
 
 def _source(path: Path, header: Header) -> dict[str, Any]:
