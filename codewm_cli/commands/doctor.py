@@ -313,7 +313,9 @@ def _shallow(repository: Repository) -> Iterator[Check]:
 def _partial(repository: Repository) -> Iterator[Check]:
     if repository.is_partial:
         found = "objects were left out of this clone, and codewm does not fetch them by itself"
-        fix = "'codewm harvest --allow-fetch' brings what it reads, 'git fetch --refetch --no-filter' all of it"
+        fix = (
+            "'codewm harvest --allow-fetch' brings what it reads, 'git fetch --refetch --no-filter' all of it"
+        )
         yield Check("partial", NOTE, found, fix)
     else:
         yield Check("partial", OK, "no, every object was cloned")
@@ -436,6 +438,16 @@ def _store(repository: Repository) -> Iterator[Check]:
     # All of it is read, and checked against its checksum.
     header = read_store(path).header
     held = f"{header.commits:,} commits, {header.edits:,} edits, {_size(path.stat().st_size)}"
+    if header.repositories > 1:
+        found = (
+            f"a corpus of {header.repositories} repositories stands where this one's store belongs: {held}"
+        )
+        yield Check(
+            "store", NOTE, found, "move it away; 'codewm harvest' makes the chains of this repository"
+        )
+        return
+    if limits := [*header.paths, *([f"after {header.since[:12]}"] if header.since else [])]:
+        held += f"; limited to {', '.join(limits)}"
     yield Check("store", OK, f"whole: {held}")
     yield from _guarded("store age", _store_age, repository, header)
 

@@ -1,8 +1,9 @@
-"""`codewm info`: a repository in; what its store, model and settings hold, and where each came from, out."""
+"""`codewm info`: a repository or a store in; what store, model and settings hold, and where each came from, out."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
     from codewm.corpus.git import Repository
+    from codewm.corpus.store import Store
 
 SCHEMA = "codewm.info/1"
 
@@ -20,21 +22,33 @@ SCHEMA = "codewm.info/1"
 def run(
     repo: Annotated[Path, typer.Argument(metavar="[REPO]", help="A folder inside the repository.")] = Path(),
     chains: Annotated[
-        Path | None, typer.Option("--chains", help="A store other than the repository's own.")
+        Path | None,
+        typer.Option("--chains", help="A store other than the repository's own; needs no repository."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show chains, model and settings, and where each came from.
 
-    The store is read whole and checked. What is missing or cannot be used is said, not guessed.
+    The store is read whole and checked; of a corpus, each repository in it is shown. What is missing or cannot
+    be used is said, not guessed.
     """
     from codewm.corpus.git import Repository
 
-    with Repository.open(repo) as repository:
-        settings = config.for_repository(repository)
+    with ExitStack() as stack:
+        repository: Repository | None = None
+        about: dict[str, Any]
+        try:
+            repository = stack.enter_context(Repository.open(repo))
+            about = _repository(repository)
+        except UserError as e:
+            if chains is None:
+                raise
+            # A store can be looked at anywhere.
+            about = {"problem": e.message, "hint": e.hint}
+        settings = config.load(None) if repository is None else config.for_repository(repository)
         found: dict[str, Any] = {
             "schema": SCHEMA,
-            "repository": _repository(repository),
+            "repository": about,
             "chains": _or_problem(_chains, repository, chains),
             "model": _or_problem(_model, repository),
             "settings": {key: {"value": value, "from": origin} for key, value, origin, _ in settings.rows()},
@@ -69,22 +83,25 @@ def _or_problem(what: Any, *args: Any) -> dict[str, Any]:
         return {"problem": e.message, "hint": e.hint}
 
 
-def _chains(repository: Repository, chains: Path | None) -> dict[str, Any]:
+def _chains(repository: Repository | None, chains: Path | None) -> dict[str, Any]:
     from codewm.cli.report import ledger as report
     from codewm.corpus.harvest import store_path
     from codewm.corpus.ledger import Ledger, sums
     from codewm.corpus.store import read_store
 
-    path = chains if chains is not None else store_path(repository)
-    store = read_store(path)
+    if chains is None:
+        assert repository is not None
+        chains = store_path(repository)
+    store = read_store(chains)
     header, table = store.header, store.table
+    line = _line(repository)
     return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
+        "file": str(chains),
+        "bytes": chains.stat().st_size,
         "written_by": f"codewm {header.tool}",
         "repository": header.repository,
         "tip": header.tip,
-        "behind": _behind(repository, header.tip),
+        "behind": _behind(line, header.tip),
         "merges": header.merges,
         "window": header.window,
         "action": header.action_id,
@@ -96,20 +113,54 @@ def _chains(repository: Repository, chains: Path | None) -> dict[str, Any]:
         "files": len(table.paths),
         "units": len(table.units),
         "authors": "names" if header.with_authors else "hashed",
+        "max_commits": header.max_commits,
+        "since": header.since,
+        "paths": list(header.paths),
         "file_changes": report.to_dict(sums(table, Ledger(store.ledger))),
+        "repositories": _repositories(store, line),
     }
 
 
-def _behind(repository: Repository, tip: str) -> int | None:
-    """Commits that HEAD is ahead of the store; None if the store's tip is not on its line."""
-    line = repository.first_parents(repository.head())
+def _repositories(store: Store, line: list[str]) -> list[dict[str, Any]]:
+    """Say what each repository has in the store; one row if it is no corpus."""
+    import numpy as np
+
+    table = store.table
+    of_edit = table.commits.repository[table.commit]
+    return [
+        {
+            "name": origin.name,
+            "identity": origin.identity,
+            "root": origin.root,
+            "tip": origin.tip,
+            "behind": _behind(line, origin.tip),
+            "commits": origin.commits,
+            "edits": int((of_edit == i).sum()),
+            "chains": len(np.unique(table.chain[of_edit == i])),
+        }
+        for i, origin in enumerate(table.repositories)
+    ]
+
+
+def _line(repository: Repository | None) -> list[str]:
+    """The first-parent line of HEAD; none of it where there is no repository, or no commit yet."""
+    if repository is None:
+        return []
+    try:
+        return repository.first_parents(repository.head())
+    except UserError:
+        return []
+
+
+def _behind(line: list[str], tip: str) -> int | None:
+    """Commits that HEAD is ahead of a tip; None if the tip is not on its line."""
     return len(line) - 1 - line.index(tip) if tip in line else None
 
 
-def _model(repository: Repository) -> dict[str, Any]:
-    from codewm.model.scoring.engine_model import load_model
+def _model(repository: Repository | None) -> dict[str, Any]:
+    from codewm.model.scoring.engine_model import BASE_NAME, load_model
 
-    model = load_model(repository.data_dir)
+    model = load_model(Path(), BASE_NAME) if repository is None else load_model(repository.data_dir)
     meta = model.engine.metadata
     return {
         "from": model.source,
@@ -140,19 +191,44 @@ def _print(found: dict[str, Any]) -> None:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for key, value in found[title].items():
-            if key == "file_changes":
-                continue
+            if key == "repositories":
+                value = len(value)
+            elif key == "file_changes":
+                value = _changes(value)
             table.add_row(key.replace("_", " "), Text(console.inert(_shown(value))))
         console.render(table)
         console.data("")
+        if len(found[title].get("repositories", ())) > 1:
+            _print_repositories(found[title]["repositories"])
     table = Table(title="settings", title_justify="left", box=None, show_header=False, pad_edge=False)
     for key, entry in found["settings"].items():
         table.add_row(key, Text(console.inert(_shown(entry["value"]))), Text(entry["from"], style="dim"))
     console.render(table)
 
 
+def _print_repositories(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="repositories of the chains", title_justify="left", box=None, pad_edge=False)
+    numbers = ("behind", "commits", "edits", "chains")
+    for column in ("name", "identity", "tip", *numbers):
+        table.add_column(column, justify="right" if column in numbers else "left")
+    for row in rows:
+        shown = {**row, "tip": row["tip"][:12]}
+        table.add_row(*(Text(console.inert(_shown(shown[str(column.header)]))) for column in table.columns))
+    console.render(table)
+    console.data("")
+
+
+def _changes(kinds: dict[str, Any]) -> str:
+    """Add the ledger up in one line; `codewm harvest` prints it in full."""
+    changes, edited = (sum(kind[key] for kind in kinds.values()) for key in ("file_changes", "with_edits"))
+    return f"{changes:,}, of which {edited:,} with edits and {changes - edited:,} skipped"
+
+
 def _shown(value: Any) -> str:
-    if value is None:
+    if value is None or value in ("", []):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

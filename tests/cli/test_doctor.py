@@ -328,6 +328,19 @@ def test_store_made_with_other_settings(sound: GitRepo) -> None:
     assert "window 256 instead of 64" in look(sound.path)["store age"]["found"]
 
 
+def test_a_limited_store_and_a_corpus_in_its_place(sound: GitRepo, store: Path, tmp_path: Path) -> None:
+    assert run_cli("harvest", "-q", "--path", "a.py", str(sound.path)).status == 0
+    assert "limited to a.py" in look(sound.path)["store"]["found"]
+    other = GitRepo(tmp_path / "other")
+    other.commit("first", {"b.py": SOURCE})
+    corpus = tmp_path / "corpus.h5"
+    assert run_cli("harvest", "-q", str(sound.path), str(other.path), "--out", str(corpus)).status == 0
+    corpus.replace(store)
+    found = look(sound.path)
+    assert (found.problems(), found["store"]["status"]) == (set(), "note")
+    assert "a corpus of 2 repositories" in found["store"]["found"]
+
+
 def test_locked(sound: GitRepo, store: Path) -> None:
     with exclusive(store):
         found = look(sound.path)["lock"]
