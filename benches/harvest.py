@@ -22,6 +22,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import pkgutil
 import random
 import shutil
 import statistics
@@ -82,7 +83,7 @@ class Report:
         """Print whether a value is at most (or, `least`, at least) its bar."""
         holds = value >= bar if least else value <= bar
         self.failed += not holds
-        shown = f"{value:,.2f}{unit}, bar {'>=' if least else '<='} {bar:g}{unit}"
+        shown = f"{value:,.3f}{unit}, bar {'>=' if least else '<='} {bar:g}{unit}"
         print(f"  {'holds' if holds else 'fails'}  {what}: {shown}", flush=True)
 
     def write(self, path: Path) -> None:
@@ -266,10 +267,11 @@ def _work(peer: str, clone: str, out: str | None) -> None:
     """Do a peer's work once and print seconds without the imports, and the Python file changes seen."""
     if peer == "codewm":
         # Everything that a harvest loads, so that only its work is timed.
-        for name in ("cli.main", "cli.commands.harvest", "corpus.builder", "corpus.edits", "corpus.harvest",
-                     "corpus.store"):  # fmt: skip
-            importlib.import_module(f"codewm.{name}")
-        for name in ("git", "h5py"):
+        import codewm.corpus
+
+        for module in pkgutil.iter_modules(codewm.corpus.__path__, "codewm.corpus."):
+            importlib.import_module(module.name)
+        for name in ("codewm.cli.commands.harvest", "git", "h5py"):
             importlib.import_module(name)
         from codewm.cli.main import main
 
@@ -308,7 +310,7 @@ def side_by_side(report: Report, clone: Path, rounds: int, others: bool) -> None
             "PyDriller is not installed: pip install -e '.[bench]' (or: pip install 'pydriller>=2')"
         )
     commits = len(line_of(clone))
-    print(f"\n{name}: {commits:,} commits of the first-parent line, {rounds} rounds in turns", flush=True)
+    print(f"\n{name}: {commits:,} commits of the first-parent line, rounds in turns: {rounds}", flush=True)
     ours, theirs, bare, own = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "chains.h5"
