@@ -235,7 +235,7 @@ def test_it_is_nobodys_past(files: list[Path], places: list[Path], tmp_path: Pat
     with Repository.open(places[1]) as repo:
         own = repo.data_dir / "chains.h5"
     own.write_bytes(out.read_bytes())
-    ran = run_cli("score", "--repo", str(places[1]))
+    ran = run_cli("score", "HEAD", "--repo", str(places[1]))
     assert (ran.status, "corpus" in ran.err) == (2, True)
     ran = run_cli("harvest", str(places[1]))
     assert (ran.status, "number of repositories" in ran.err) == (0, True)
