@@ -249,7 +249,7 @@ def _gitpython(clone: str) -> Iterator[tuple[Any, ...]]:
 def _pygit2(clone: str) -> Iterator[tuple[Any, ...]]:
     import pygit2
 
-    repo = pygit2.Repository(clone)
+    repo: Any = pygit2.Repository(clone)
     for oid in line_of(Path(clone)):
         commit = repo[oid]
         if commit.parents:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -501,9 +502,9 @@ def test_no_git(sound: GitRepo, tmp_path: Path) -> None:
 
 
 def test_versions_that_do_not_fit(sound: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor.metadata.version
+    real = metadata.version
     others = {"codewm-core": "0.0.9", "h5py": "3.1.0"}
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: others.get(name) or real(name))
+    monkeypatch.setattr(metadata, "version", lambda name: others.get(name) or real(name))
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     found = look(sound.path)
     assert {"core", "packages"} <= found.problems()
