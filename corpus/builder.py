@@ -1,4 +1,4 @@
-"""Commits, file changes and batches of unit edits in, one `EditTable` out.
+"""Commits, file changes and versions of files in, one `EditTable` out.
 
 Everything is numbered by first appearance, so that a table that was built in steps is the table that is built
 at once, and so that the first commits of a table are a prefix of all its arrays (`truncate`).
@@ -9,78 +9,58 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.corpus import chains, labels
+from codewm.corpus import labels
 from codewm.corpus.records import CommitRecord, FileChange
 from codewm.corpus.table import (
     COMMIT_BOUNDARY,
     COMMIT_MERGE,
     COMMIT_ROOT,
     COMMIT_TYPES,
-    EDIT_COLUMNS,
-    NAME_COLUMNS,
     CommitTable,
     EditTable,
 )
-from codewm_core import FLAG_CREATED, FLAG_DELETED, EditBatch
+from codewm_core import Miner, assign_chains
 
 I32 = NDArray[np.int32]
-_GROWING = tuple(c for c in (*EDIT_COLUMNS, *NAME_COLUMNS) if c not in ("chain", "step"))
-# Element type where it is not int32.
-_TYPES: dict[str, Any] = {
-    "action": np.float32,
-    "kind": np.uint8,
-    "flags": np.uint16,
-    "name_flags": np.uint8,
-}
+# Which of several repositories a commit is from is for `merge` to say.
+_COMMIT_COLUMNS = tuple(f.name for f in fields(CommitTable) if f.name != "repository")
 
 
 class TableBuilder:
-    """A table that grows; `add_commit` and `add_change` may run beside `add_edits`, in another thread."""
+    """A table that grows by whole commits. Rows of edits, states, units and names are numbered by the core."""
 
     def __init__(
         self,
         *,
         tokenizer_id: str,
         action_id: str,
-        action_width: int,
         window: int,
         base: EditTable | None = None,
         salt: bytes = b"",
         with_authors: bool = False,
+        threads: int = 0,
     ) -> None:
         self._tokenizer_id = tokenizer_id
         self._action_id = action_id
         self._window = window
+        self._base = base
         self._salt = salt
         self._with_authors = with_authors
-        self._commits: dict[str, list[Any]] = {f.name: [] for f in fields(CommitTable)}
+        self._miner = Miner(window=window, action=action_id, threads=threads)
+        self._commits: dict[str, list[Any]] = {name: [] for name in _COMMIT_COLUMNS}
         self._rows: dict[str, int] = {}
-        self._lines: dict[int, tuple[int, int]] = {}
         self._paths: dict[bytes, int] = {}
-        self._units: dict[str, int] = {}
-        self._names: dict[str, int] = {}
         self._renames: list[tuple[int, int, int]] = []
-        self._states: dict[bytes, int] = {}
-        self._tokens: list[bytes] = []
-        self._lengths: list[int] = []
-        self._hashes: list[int] = []
-        wide = {"action": (0, action_width), "lines": (0, 2)}
-        # Each column starts with an empty chunk of its type, so that a history without edits has one too.
-        self._columns: dict[str, list[NDArray[Any]]] = {
-            name: [np.zeros(wide.get(name, (0,)), _TYPES.get(name, np.int32))] for name in _GROWING
-        }
-        self._name_counts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
         if base is not None:
             self._continue(base)
 
-    def add_commit(self, record: CommitRecord) -> int:
-        """Append a commit; return its row."""
+    def add_commit(self, record: CommitRecord) -> None:
+        """Append a commit; the changes that follow are its."""
         row = len(self._commits["oid"])
         flags = (
             COMMIT_MERGE * record.is_merge
@@ -105,60 +85,81 @@ class TableBuilder:
             self._commits[name].append(value)
         if record.oid:
             self._rows[record.oid] = row
-        return row
 
-    def add_change(self, commit: int, change: FileChange) -> int:
-        """Count a Python file change; return the number of its path."""
+    def add_change(self, change: FileChange) -> tuple[int, int]:
+        """Count a Python file change of the last commit; return its row and the number of the path."""
+        commit = len(self._commits["oid"]) - 1
         self._commits["file_changes"][commit] += 1
         before = self._path(change.old_path) if change.old_path is not None else None
         path = self._path(change.path)
         python = all(p is not None and p.endswith(b".py") for p in (change.old_path, change.new_path))
         if before is not None and before != path and python:
             self._renames.append((commit, before, path))
-        return path
+        return commit, path
 
-    def add_edits(self, places: Sequence[tuple[int, int]], batch: EditBatch) -> list[int]:
-        """Append what the core made of pairs at (commit, path) `places`; return pairs without edits."""
-        where = np.array(places, np.int32).reshape(-1, 2)
-        for commit, added, deleted in np.column_stack([where[:, 0], batch.pair_lines]).tolist():
-            was = self._lines.get(commit, (0, 0))
-            self._lines[commit] = (was[0] + added, was[1] + deleted)
-        unit_before, unit = self._intern_units(batch)
-        before, after = self._intern_states(batch)
-        self._name_counts.append(np.diff(batch.name_offsets))
-        columns = {
-            "before": before,
-            "after": after,
-            "commit": where[batch.pair, 0],
-            "path": where[batch.pair, 1],
-            "unit": unit,
-            "unit_before": unit_before,
-            "name_ids": self._intern_names(batch),
-        }
-        for name, chunks in self._columns.items():
-            chunks.append(columns[name] if name in columns else getattr(batch, name))
-        silent = np.ones(len(places), bool)
-        silent[batch.pair] = False
-        return [int(i) for i in np.flatnonzero(silent)]
+    def add_edits(
+        self,
+        blobs: Sequence[tuple[str, bytes]],
+        places: Sequence[tuple[int, int]],
+        versions: Sequence[tuple[str | None, str | None]],
+    ) -> list[int]:
+        """Append the edits between versions of files at (commit, path) `places`; return those without any.
+
+        Versions go by the keys of `blobs`, of this call or of one before.
+        """
+        changes = [(*place, *version) for place, version in zip(places, versions, strict=True)]
+        edits, added, deleted = self._miner.add(blobs, changes)
+        for (commit, _), more, fewer in zip(places, added.tolist(), deleted.tolist(), strict=True):
+            self._commits["lines_added"][commit] += more
+            self._commits["lines_deleted"][commit] += fewer
+        return [int(i) for i in np.flatnonzero(edits == 0)]
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Let go of versions that no later change names, or that will be given again."""
+        self._miner.forget(keys)
 
     def table(self) -> EditTable:
         """Return the table so far, with its chains."""
-        column: dict[str, Any] = {name: np.concatenate(chunks) for name, chunks in self._columns.items()}
+        new = self._miner.columns()
+        base = self._base
+        moved = new.pop("moved")
+        lengths, names = new.pop("state_lengths"), new.pop("name_counts")
+        tokens, hashes = new.pop("state_tokens"), new.pop("state_hashes")
+        units, texts = new.pop("units"), new.pop("names")
+        column: dict[str, Any] = new
         renames = np.array(self._renames, np.int32).reshape(-1, 3)
-        column["chain"], column["step"] = chains.assign(
-            column["commit"], column["path"], column["unit"], column["unit_before"], column["flags"], renames
+        known = np.zeros(0, np.int32)
+        chain, step = known, known
+        if base is not None:
+            column = {name: np.concatenate([getattr(base, name), rows]) for name, rows in new.items()}
+            moved += len(base)
+            lengths = np.concatenate([np.diff(base.offsets), lengths])
+            names = np.concatenate([np.diff(base.name_offsets), names])
+            tokens = np.concatenate([base.tokens, tokens])
+            hashes = np.concatenate([base.state_hash, hashes])
+            units, texts = [*base.units, *units], [*base.names, *texts]
+            chain, step = base.chain, base.step
+        column["chain"], column["step"] = assign_chains(
+            column["commit"],
+            column["path"],
+            column["unit"],
+            column["unit_before"],
+            column["flags"],
+            renames,
+            chain,
+            step,
+            moved,
         )
-        tokens = np.frombuffer(b"".join(self._tokens), "<u2").astype(np.uint16)
         return EditTable(
             tokens=tokens,
-            offsets=np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)]).astype(np.int64),
-            state_hash=np.array(self._hashes, np.uint64),
-            name_offsets=np.cumsum(np.concatenate(self._name_counts)),
+            offsets=_offsets(lengths),
+            state_hash=hashes,
+            name_offsets=_offsets(names),
             commits=self._commit_table(),
             renames=renames,
             paths=[p.decode("utf-8", "surrogateescape") for p in self._paths],
-            units=list(self._units),
-            names=list(self._names),
+            units=units,
+            names=texts,
             window=self._window,
             tokenizer_id=self._tokenizer_id,
             action_id=self._action_id,
@@ -167,28 +168,18 @@ class TableBuilder:
 
     def _commit_table(self) -> CommitTable:
         c = {name: list(values) for name, values in self._commits.items()}
-        for row, (added, deleted) in self._lines.items():
-            c["lines_added"][row] += added
-            c["lines_deleted"][row] += deleted
-        columns: dict[str, Any] = c | {n: np.array(c[n], kind) for n, kind in COMMIT_TYPES.items()}
+        arrays = {n: np.array(c[n], kind) for n, kind in COMMIT_TYPES.items() if n in c}
+        columns: dict[str, Any] = c | arrays
         return CommitTable(**columns)
 
     def _continue(self, base: EditTable) -> None:
-        for name, chunks in self._columns.items():
-            chunks.append(getattr(base, name))
-        self._name_counts.append(np.diff(base.name_offsets))
         for name, values in self._commits.items():
             held = getattr(base.commits, name)
             values.extend(held if isinstance(held, list) else held.tolist())
         self._rows.update({oid: i for i, oid in enumerate(base.commits.oid) if oid})
         self._paths.update({p.encode("utf-8", "surrogateescape"): i for i, p in enumerate(base.paths)})
-        self._units.update({u: i for i, u in enumerate(base.units)})
-        self._names.update({n: i for i, n in enumerate(base.names)})
         self._renames.extend((c, a, b) for c, a, b in base.renames.tolist())
-        flat = base.tokens.astype("<u2").tobytes()
-        bounds = (base.offsets * 2).tolist()
-        for start, end in pairwise(bounds):
-            self._state(flat[start:end])
+        self._miner.resume(base.tokens, base.offsets, base.units, base.names)
 
     def _author(self, record: CommitRecord) -> str:
         who = f"{record.author_name} <{record.author_email}>"
@@ -200,47 +191,9 @@ class TableBuilder:
     def _path(self, path: bytes) -> int:
         return self._paths.setdefault(path, len(self._paths))
 
-    def _intern_units(self, batch: EditBatch) -> tuple[I32, I32]:
-        """Number the unit before and after each edit; the one that does not exist takes the other's name."""
-        units, pairs = self._units, []
-        for b, a, f in zip(batch.before_unit, batch.after_unit, batch.flags.tolist(), strict=True):
-            before = a if f & FLAG_CREATED else b
-            after = b if f & FLAG_DELETED else a
-            pairs.append((units.setdefault(before, len(units)), units.setdefault(after, len(units))))
-        both = np.array(pairs, np.int32).reshape(-1, 2)
-        return both[:, 0].copy(), both[:, 1].copy()
 
-    def _intern_names(self, batch: EditBatch) -> I32:
-        """Number names by first use, not by their place in a list that knows only its batch."""
-        used, first = np.unique(batch.name_ids, return_index=True)
-        numbers = np.zeros(len(batch.names), np.int32)
-        for i in used[np.argsort(first)].tolist():
-            numbers[i] = self._names.setdefault(batch.names[i], len(self._names))
-        return numbers[batch.name_ids]
-
-    def _intern_states(self, batch: EditBatch) -> tuple[I32, I32]:
-        sides = [
-            (tokens.astype("<u2").tobytes(), (offsets * 2).tolist())
-            for tokens, offsets in (
-                (batch.before_tokens, batch.before_offsets),
-                (batch.after_tokens, batch.after_offsets),
-            )
-        ]
-        (b, bo), (a, ao) = sides
-        ids = [
-            (self._state(b[bo[i] : bo[i + 1]]), self._state(a[ao[i] : ao[i + 1]])) for i in range(len(batch))
-        ]
-        both = np.array(ids, np.int32).reshape(-1, 2)
-        return both[:, 0].copy(), both[:, 1].copy()
-
-    def _state(self, tokens: bytes) -> int:
-        digest = hashlib.blake2b(tokens, digest_size=16).digest()
-        number = self._states.setdefault(digest, len(self._states))
-        if number == len(self._tokens):
-            self._tokens.append(tokens)
-            self._lengths.append(len(tokens) // 2)
-            self._hashes.append(int.from_bytes(digest[:8], "little"))
-        return number
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
 def truncate(table: EditTable, ledger: I32, commits: int) -> tuple[EditTable, I32]:

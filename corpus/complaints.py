@@ -39,7 +39,7 @@ def explained(stderr: bytes, where: Path) -> UserError:
         )
     if "not a git repository" in said:
         return UserError(f"'{where}' is not in a Git repository", "run this inside one, or name its folder")
-    if "info/alternates" in said:
+    if "info/alternates" in said or "alternate object path" in said:
         return UserError(
             "the repository whose objects this one borrows is gone",
             "put it back, or correct objects/info/alternates in the .git folder",

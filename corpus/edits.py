@@ -1,54 +1,69 @@
-"""Commit records in, an edit table out: reads the blobs, lets the core parse them, interns what comes back.
+"""Commit records in, an edit table out: reads the blobs and lets the core parse what changed in them.
 
-A thread reads Git and fills batches of (before, after) blobs; this thread hands them to the core, which uses
-all cores without the interpreter lock, and files the edits away. Memory is bounded by two batches, whatever
-the size of the history; the result does not depend on where batches end or on the number of threads.
+    records ──thread: asks Git for the versions──► batches of whole commits ──core, all cores──► rows
+
+The thread knows which versions the core still has, so that each is read once, and tells it which to forget.
+Memory is bounded by a few batches and the versions kept, whatever the size of the history; the result does not
+depend on where batches end, on what is kept, or on the number of threads.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from codewm.corpus.builder import TableBuilder
 from codewm.corpus.git import BLOB_LIMIT, Repository
 from codewm.corpus.ledger import Cause, Ledger
 from codewm.corpus.records import REGULAR_MODES, CommitRecord, FileChange
 from codewm.corpus.table import EditTable
-from codewm_core import ACTIONS, TOKENIZER_ID, diff_units
+from codewm_core import TOKENIZER_ID
 
-BATCH_BYTES = 24 << 20
-"""Blobs handed to the core at once."""
-RECENT_BYTES = 24 << 20
-"""Blobs kept for the next batch: the version after one change is the version before the next."""
-# File changes whose blobs are asked for together.
-_GROUP = 256
+BATCH_BYTES = 8 << 20
+"""Versions handed to the core at once, up to the end of a commit."""
+PART_BYTES = 32 << 20
+"""A larger commit is handed over in parts. Units that moved between files are looked for within a part, so this is
+measured by the commit's own versions alone, whatever else is in the batch, and a change of it changes results.
+"""
+KEPT_BYTES = 32 << 20
+"""Versions that the core keeps: the version after one change is the version before the next. It takes them
+about six times their size.
+"""
+# Commits whose versions are asked for in one go; bounds what waits where few of them touch Python.
+_GROUP = 512
 _LFS = b"version https://git-lfs.github.com/spec/"
-Blob = bytes | Cause
+# What a version costs to know, even an empty one.
+_OVERHEAD = 200
 
 
 @dataclass
-class _Pair:
-    """A file change that is worth reading: what to read for either side (None: the side does not exist)."""
+class _Change:
+    """A file change, and either why it gives no edit or the versions to compare, by key (None: no such side)."""
 
-    commit: int
-    path: int
-    before: str | None
-    after: str | bytes | None
+    change: FileChange
+    cause: Cause | None = None
+    before: str | None = None
+    after: str | None = None
+    is_empty: bool = False
 
 
 @dataclass
 class _Batch:
-    """What goes to the core at once, and how many commits the progress bar may then advance."""
+    """What goes to the core at once: commits, each followed by its changes, and the versions that are new."""
 
-    places: list[tuple[int, int]] = field(default_factory=list)
-    pairs: list[tuple[bytes | None, bytes | None]] = field(default_factory=list)
+    steps: list[CommitRecord | _Change] = field(default_factory=list)
+    blobs: list[tuple[str, bytes]] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
     size: int = 0
     commits: int = 0
+    is_whole: bool = True
+    """It does not end inside a commit."""
 
 
 class _StoppedError(Exception):
@@ -68,139 +83,209 @@ def extract(
     skip_merges: bool = False,
     salt: bytes = b"",
     with_authors: bool = False,
+    save: Callable[[EditTable, Ledger], object] | None = None,
+    save_every: float = 20.0,
 ) -> EditTable:
     """Turn commits (oldest first) into unit edits; after those of `base`, if there is one.
 
     What gives no edit is counted in `ledger`, with merges too if `skip_merges`. `progress` is called with
     numbers of commits done. `jobs` is the number of threads of the core, 0 for one per core. Authors are
-    hashed with `salt` unless `with_authors`.
+    hashed with `salt` unless `with_authors`. `save` is given what would be returned if the history ended
+    here, every `save_every` seconds, less often if saving takes long.
     """
     builder = TableBuilder(
         tokenizer_id=TOKENIZER_ID,
         action_id=action,
-        action_width=len(ACTIONS[action]),
         window=window,
         base=base,
         salt=salt,
         with_authors=with_authors,
+        threads=jobs,
     )
     ledger = Ledger() if ledger is None else ledger
-    reader = _Reader(repo, builder, ledger, skip_merges)
+    reader = _Reader(repo, skip_merges)
+    due = time.monotonic() + save_every
     for batch in _in_thread(reader.batches(commits)):
-        if batch.pairs:
-            edits = diff_units(batch.pairs, window=window, action=action, threads=jobs)
-            for silent in builder.add_edits(batch.places, edits):
-                commit, path = batch.places[silent]
-                empty = not any(batch.pairs[silent])
-                ledger.add(commit, Cause.EMPTY_FILE if empty else Cause.NO_UNIT_CHANGED, path)
+        _add(builder, ledger, batch)
         if progress is not None:
             progress(batch.commits)
+        if save is not None and batch.is_whole and time.monotonic() >= due:
+            started = time.monotonic()
+            save(builder.table(), ledger)
+            done = time.monotonic()
+            due = done + max(save_every, 20 * (done - started))
     return builder.table()
 
 
-class _Reader:
-    """The Git side: decides which file changes are read, and reads them."""
+def _add(builder: TableBuilder, ledger: Ledger, batch: _Batch) -> None:
+    places: list[tuple[int, int]] = []
+    versions: list[tuple[str | None, str | None]] = []
+    empty: list[bool] = []
+    for step in batch.steps:
+        if isinstance(step, CommitRecord):
+            builder.add_commit(step)
+            continue
+        commit, path = builder.add_change(step.change)
+        if step.cause is not None:
+            ledger.add(commit, step.cause, path)
+        else:
+            places.append((commit, path))
+            versions.append((step.before, step.after))
+            empty.append(step.is_empty)
+    for silent in builder.add_edits(batch.blobs, places, versions):
+        commit, path = places[silent]
+        ledger.add(commit, Cause.EMPTY_FILE if empty[silent] else Cause.NO_UNIT_CHANGED, path)
+    builder.forget(batch.forget)
 
-    def __init__(self, repo: Repository, builder: TableBuilder, ledger: Ledger, skip_merges: bool) -> None:
+
+class _Reader:
+    """The Git side: decides which versions are read, and reads them."""
+
+    def __init__(self, repo: Repository, skip_merges: bool) -> None:
         self._repo = repo
-        self._builder = builder
-        self._ledger = ledger
         self._skip_merges = skip_merges
-        self._recent: OrderedDict[str, Blob] = OrderedDict()
-        self._recent_size = 0
+        # Versions by key, least recently used first: what the core has, or why it has it not, with the size.
+        # None is asked for and under way.
+        self._known: OrderedDict[str, tuple[Cause | None, int] | None] = OrderedDict()
+        self._size = 0
+        # Contents that the core was not given yet.
+        self._fresh: dict[str, bytes] = {}
+        # How many changes that are not in a batch yet need a version.
+        self._uses: Counter[str] = Counter()
+        self._waiting: deque[CommitRecord | _Change] = deque()
+        self._batch = _Batch()
+        # Bytes that the commit so far has put into batches, and since it was last cut.
+        self._part = 0
+        self._contents = 0
 
     def batches(self, commits: Iterable[CommitRecord]) -> Iterator[_Batch]:
-        """Cut history into batches; a commit may lie in several."""
-        batch = _Batch()
-        group: list[_Pair] = []
-        for record in commits:
-            row = self._builder.add_commit(record)
-            batch.commits += 1
-            for change in record.changes:
-                pair = self._pair(row, record, change) if change.is_python else None
-                if pair is not None:
-                    group.append(pair)
-                if len(group) >= _GROUP:
-                    self._read(group, batch)
-                    group = []
-                    if batch.size >= BATCH_BYTES:
-                        yield batch
-                        batch = _Batch()
-        self._read(group, batch)
-        yield batch
+        """Cut history into batches of whole commits, and larger commits into several."""
+        rest = iter(commits)
+        while group := list(islice(rest, _GROUP)):
+            for key, content, size in self._repo.read_objects(self._wanted(group)):
+                self._arrived(key, content, size)
+                yield from self._ready()
+            yield from self._ready()
+        yield self._cut(is_whole=True)
 
-    def _pair(self, commit: int, record: CommitRecord, change: FileChange) -> _Pair | None:
-        """Decide by the raw diff alone; count in the ledger what is not worth reading."""
-        path = self._builder.add_change(commit, change)
+    def _wanted(self, group: Iterable[CommitRecord]) -> Iterator[str]:
+        """Object ids of the versions to read, in the order of the changes that need them."""
+        for record in group:
+            self._waiting.append(record)
+            for change in record.changes:
+                if not change.is_python:
+                    continue
+                step = self._step(record, change)
+                self._waiting.append(step)
+                for key in (step.before, step.after):
+                    if key is None:
+                        continue
+                    self._uses[key] += 1
+                    if key not in self._known:
+                        self._known[key] = None
+                        yield key
+
+    def _step(self, record: CommitRecord, change: FileChange) -> _Change:
+        """Decide by the raw diff alone what is worth reading."""
         before = change.old_oid if _python(change.old_path) else None
-        after = change.new_oid if change.content is None else change.content
-        after = after if _python(change.new_path) else None
+        after = change.new_oid if _python(change.new_path) else None
         sides = ((change.old_mode, change.old_path), (change.new_mode, change.new_path))
         modes = [mode for mode, side in sides if _python(side)]
-        cause = None
         if record.boundary:
-            cause = Cause.SHALLOW_BOUNDARY
-        elif self._skip_merges and record.is_merge:
-            cause = Cause.MERGE_SKIPPED
-        elif not REGULAR_MODES.issuperset(modes):
-            cause = Cause.NOT_A_FILE
+            return _Change(change, Cause.SHALLOW_BOUNDARY)
+        if self._skip_merges and record.is_merge:
+            return _Change(change, Cause.MERGE_SKIPPED)
+        if not REGULAR_MODES.issuperset(modes):
+            return _Change(change, Cause.NOT_A_FILE)
+        if change.content is not None and _python(change.new_path):
+            # Not in any object yet, so it has no name of its own.
+            after = f"content {self._contents}"
+            self._contents += 1
+            self._arrived(after, change.content, len(change.content))
         elif before == after:
-            cause = Cause.RENAMED_ONLY if change.status == "R" else Cause.MODE_ONLY
-        if cause is None:
-            return _Pair(commit, path, before, after)
-        self._ledger.add(commit, cause, path)
-        return None
+            return _Change(change, Cause.RENAMED_ONLY if change.status == "R" else Cause.MODE_ONLY)
+        return _Change(change, None, before, after)
 
-    def _read(self, group: list[_Pair], batch: _Batch) -> None:
-        """Fetch what a group of changes needs and is not at hand, and add what can be parsed to the batch."""
-        wanted = {oid: None for p in group for oid in (p.before, p.after) if isinstance(oid, str)}
-        at_hand: dict[str, Blob] = {}
-        for oid in wanted:
-            if oid in self._recent:
-                self._recent.move_to_end(oid)
-                at_hand[oid] = self._recent[oid]
-        missing = [oid for oid in wanted if oid not in at_hand]
-        for oid, content, size in self._repo.read_objects(missing):
-            blob = _usable(content, size)
-            at_hand[oid] = blob
-            batch.size += len(blob) if isinstance(blob, bytes) else 0
-            self._remember(oid, blob)
-        for pair in group:
-            before = at_hand[pair.before] if pair.before is not None else None
-            after = at_hand[pair.after] if isinstance(pair.after, str) else pair.after
-            if isinstance(after, bytes) and not isinstance(pair.after, str):
-                after = _usable(after, len(after))
-            if isinstance(before, Cause):
-                self._ledger.add(pair.commit, before, pair.path)
-            elif isinstance(after, Cause):
-                self._ledger.add(pair.commit, after, pair.path)
+    def _arrived(self, key: str, content: bytes | None, size: int) -> None:
+        cause = _unusable(content, size)
+        if cause is None and content is not None:
+            self._fresh[key] = content
+        self._known[key] = (cause, max(size, 0))
+        self._size += _weight(cause, size)
+
+    def _ready(self) -> Iterator[_Batch]:
+        """Move what has all its versions into batches."""
+        while self._waiting:
+            step = self._waiting[0]
+            if isinstance(step, CommitRecord):
+                if self._batch.size >= BATCH_BYTES:
+                    yield self._cut(is_whole=True)
+                self._part = 0
+                self._batch.commits += 1
             else:
-                batch.places.append((pair.commit, pair.path))
-                batch.pairs.append((before, after))
+                sides = [self._known[key] for key in (step.before, step.after) if key is not None]
+                if None in sides:
+                    return
+                found = [side for side in sides if side is not None]
+                size = sum(size for _, size in found)
+                if self._part + size > PART_BYTES and self._part > 0:
+                    yield self._cut(is_whole=False)
+                    self._part = 0
+                self._part += size
+                if step.cause is None:
+                    step.cause = next((cause for cause, _ in found if cause is not None), None)
+                    step.is_empty = size == 0
+                for key in (step.before, step.after):
+                    if key is not None:
+                        self._used(key)
+                        self._hand_over(key)
+            self._batch.steps.append(step)
+            self._waiting.popleft()
 
-    def _remember(self, oid: str, blob: Blob) -> None:
-        self._recent[oid] = blob
-        self._recent_size += _weight(blob)
-        while self._recent_size > RECENT_BYTES:
-            _, old = self._recent.popitem(last=False)
-            self._recent_size -= _weight(old)
+    def _hand_over(self, key: str) -> None:
+        content = self._fresh.pop(key, None)
+        if content is not None:
+            self._batch.blobs.append((key, content))
+            self._batch.size += len(content)
+
+    def _used(self, key: str) -> None:
+        self._known.move_to_end(key)
+        self._uses[key] -= 1
+        if not self._uses[key]:
+            del self._uses[key]
+
+    def _cut(self, is_whole: bool) -> _Batch:
+        """End the batch; have the core forget what was not used for longest."""
+        batch, self._batch = self._batch, _Batch()
+        batch.is_whole = is_whole
+        if self._size > KEPT_BYTES:
+            for key in [k for k, known in self._known.items() if known is not None and k not in self._uses]:
+                known = self._known.pop(key)
+                assert known is not None
+                self._size -= _weight(*known)
+                batch.forget.append(key)
+                if self._size <= KEPT_BYTES:
+                    break
+        return batch
 
 
 def _python(path: bytes | None) -> bool:
     return path is not None and path.endswith(b".py")
 
 
-def _usable(content: bytes | None, size: int) -> Blob:
+def _unusable(content: bytes | None, size: int) -> Cause | None:
     if size > BLOB_LIMIT:
         return Cause.TOO_LARGE
+    if size == -2:
+        return Cause.DAMAGED
     if content is None:
         return Cause.MISSING
-    return Cause.LFS_POINTER if content.startswith(_LFS) else content
+    return Cause.LFS_POINTER if content.startswith(_LFS) else None
 
 
-def _weight(blob: Blob) -> int:
+def _weight(cause: Cause | None, size: int) -> int:
     # What the dictionary itself costs is counted, or endless empty files would not be.
-    return 200 + (len(blob) if isinstance(blob, bytes) else 0)
+    return _OVERHEAD + (size if cause is None else 0)
 
 
 def _in_thread(batches: Iterator[_Batch]) -> Iterator[_Batch]:

@@ -411,7 +411,9 @@ class Repository:
         done = self._here.done(*asked)
         if done.returncode and is_damage(done.stderr):
             raise self._explained(done.stderr)
-        return done.stdout.decode("ascii").strip() or None if done.returncode == 0 else None
+        # `^x` is the same with a mark: not a commit, but what not to walk to.
+        oid = done.stdout.decode("ascii").strip() if done.returncode == 0 else ""
+        return oid if oid and set(oid) <= _HEX else None
 
     def _gitpython(self) -> git.Repo:
         import git

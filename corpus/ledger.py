@@ -30,6 +30,7 @@ class Cause(IntEnum):
     LFS_POINTER = 7
     SHALLOW_BOUNDARY = 8
     MERGE_SKIPPED = 9
+    DAMAGED = 10
 
     @property
     def key(self) -> str:
@@ -53,6 +54,7 @@ _TEXT = {
     Cause.LFS_POINTER: "Git LFS pointer",
     Cause.SHALLOW_BOUNDARY: "parent left out of a shallow clone",
     Cause.MERGE_SKIPPED: "in a merge commit (--merges skip)",
+    Cause.DAMAGED: "damaged in the repository",
 }
 
 

@@ -6,6 +6,9 @@ vocabulary table and the grammar.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,31 @@ CONTAINERS = frozenset(
         "ERROR",
     ]
 )
+
+
+def decoded(source: bytes) -> bytes:
+    """A source as UTF-8, by the rules of `decode.rs` but for UTF-16 and UTF-32."""
+    source = source.removeprefix(b"\xef\xbb\xbf")
+    try:
+        source.decode("utf-8")
+    except UnicodeDecodeError:
+        for line in source.splitlines()[:2]:
+            cookie = re.match(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", line)
+            if cookie:
+                with contextlib.suppress(LookupError):
+                    return source.decode(cookie[1].decode("ascii"), "replace").encode("utf-8")
+            if re.match(rb"[ \t\f]*(?:[#\r\n]|$)", line) is None:
+                break
+        return source.decode("utf-8", "codewm-latin-1").encode("utf-8")
+    return source
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("codewm-latin-1", _as_latin_1)
 
 
 def _fnv1a(data: bytes) -> int:
@@ -86,7 +114,7 @@ class Reference:
     table = Table()
 
     def __init__(self, source: bytes) -> None:
-        self.source = source
+        self.source = source = decoded(source)
         self.root = Parser(Language(tree_sitter_python.language())).parse(source).root_node
 
     def text(self, node: Node) -> bytes:

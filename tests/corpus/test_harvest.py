@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import codewm_core as core
-from codewm.corpus import edits, store as store_module
+from codewm.corpus import builder, edits, store as store_module
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Harvest, Options, harvest, store_path
@@ -161,7 +161,7 @@ def test_same_bytes_for_any_number_of_threads_and_batches(
     assert run(history, replace(options, jobs=4), tmp_path / "four.h5").path.read_bytes() == expected
     monkeypatch.setattr(edits, "_GROUP", 1)
     monkeypatch.setattr(edits, "BATCH_BYTES", 1)
-    monkeypatch.setattr(edits, "RECENT_BYTES", 1)
+    monkeypatch.setattr(edits, "KEPT_BYTES", 1)
     assert run(history, options, tmp_path / "small.h5").path.read_bytes() == expected
 
 
@@ -230,7 +230,7 @@ def test_interrupted(history: Path, options: Options, monkeypatch: pytest.Monkey
     def interrupt(*args: object, **words: object) -> None:
         raise KeyboardInterrupt
 
-    target, name = (edits, "diff_units") if where == "reading" else (os, "fsync")
+    target, name = (builder.TableBuilder, "add_edits") if where == "reading" else (os, "fsync")
     monkeypatch.setattr(target, name, interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(history, options)

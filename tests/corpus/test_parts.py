@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from codewm.corpus import chains, labels
+from codewm.corpus import labels
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest
 from codewm.corpus.records import CommitRecord, split_nul
 from codewm.corpus.split import by_time
 from codewm.corpus.store import read
-from codewm_core import FLAG_CREATED, FLAG_DELETED, FLAG_MOVED
+from codewm_core import FLAG_CREATED, FLAG_DELETED, FLAG_MOVED, assign_chains
 
 C, D, M = FLAG_CREATED, FLAG_DELETED, FLAG_MOVED
 
@@ -32,7 +32,10 @@ def _assign(
     """Rows of (commit, path, unit before, unit after, flags) -> (chain, step) of each."""
     commit, path, before, after, flags = (np.array(c, np.int32) for c in zip(*rows, strict=True))
     moved = np.array(renames or [], np.int32).reshape(-1, 3)
-    got = chains.assign(commit, path, after, before, flags.astype(np.uint16), moved)
+    none = np.zeros(0, np.int32)
+    got = assign_chains(
+        commit, path, after, before, flags.astype(np.uint16), moved, none, none, none.reshape(0, 2)
+    )
     return list(zip(*(g.tolist() for g in got), strict=True))
 
 

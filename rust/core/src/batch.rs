@@ -1,11 +1,15 @@
 //! Many sources in, their diffs, tokens or names out, on all cores and in input order.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+
+use hashbrown::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use crate::decode::decode;
 use crate::diff::{FileDiff, Options, Side, diff};
 use crate::error::{Error, Result};
+use crate::tokens::NameUse;
 use crate::units::{Parsed, parse, tokenize};
 
 /// Runs `work` on `threads` threads; 0 means all cores. The result does not depend on the number.
@@ -26,6 +30,7 @@ pub fn diff_pairs(
     pairs: &[(Option<usize>, Option<usize>)],
     options: Options,
 ) -> Result<Vec<FileDiff>> {
+    let sources: Vec<Cow<'_, [u8]>> = sources.par_iter().map(|s| decode(s)).collect();
     let parsed: Vec<Parsed> = sources
         .par_iter()
         .map(|s| parse(s))
@@ -45,7 +50,7 @@ pub fn diff_pairs(
 
 /// The tokens of each whole source.
 pub fn tokenize_all(sources: &[&[u8]]) -> Result<Vec<Vec<u16>>> {
-    sources.par_iter().map(|s| tokenize(s)).collect()
+    sources.par_iter().map(|s| tokenize(&decode(s))).collect()
 }
 
 /// Distinct names over all sources, sorted, with the number of sources that hold each.
@@ -53,13 +58,16 @@ pub fn identifiers(sources: &[&[u8]]) -> Result<Vec<(String, u32)>> {
     let per_source: Vec<HashSet<String>> = sources
         .par_iter()
         .map(|source| {
-            let parsed = parse(source)?;
+            let source = decode(source);
+            let parsed = parse(&source)?;
             Ok(parsed
                 .units
                 .iter()
-                .flat_map(|u| &u.stream.names)
-                .map(|n| {
-                    String::from_utf8_lossy(&source[n.start as usize..n.end as usize]).into_owned()
+                .flat_map(|u| {
+                    let stream = u.stream();
+                    let text =
+                        |n: &NameUse| String::from_utf8_lossy(&source[n.range()]).into_owned();
+                    stream.names.iter().map(text).collect::<Vec<_>>()
                 })
                 .collect())
         })

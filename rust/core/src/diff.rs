@@ -4,15 +4,16 @@
 //! [`MOVED_SIMILARITY`]), so that a renamed or moved unit is not called deleted and created. A unit whose text
 //! changed but whose tokens did not is kept, flagged as a no-op.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::action::{self, EditView};
 use crate::error::Result;
+use crate::incremental::{common_prefix, common_suffix};
 use crate::tokens::{NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream};
 use crate::units::{Kind, Parsed, Unit};
-use crate::vocab::{EMPTY, TRUNC};
+use crate::vocab::{EMPTY, TRUNC, fnv1a_64};
 
 /// The unit did not exist before.
 pub const CREATED: u16 = 1;
@@ -118,14 +119,6 @@ pub fn diff(
         after.map_or(&[][..], |s| s.source),
     );
     let has_error = [before, after].iter().flatten().any(|s| s.parsed.has_error);
-    let module_names: HashSet<&[u8]> = before.map_or_else(HashSet::new, |s| {
-        s.parsed
-            .units
-            .iter()
-            .flat_map(|u| &u.stream.names)
-            .map(|n| text(s.source, n))
-            .collect()
-    });
     let mut pairs = pair(before_units, after_units);
     // By position in the after source; deleted units by their position before.
     pairs.sort_by_key(|p| match *p {
@@ -143,6 +136,10 @@ pub fn diff(
             // Same text under another name is a run of statements whose neighbour was renamed: no edit.
             continue;
         }
+        let b = b.map(|u| (u, u.stream()));
+        let a = a.map(|u| (u, u.stream()));
+        let b = b.as_ref().map(|(u, s)| (*u, &**s));
+        let a = a.as_ref().map(|(u, s)| (*u, &**s));
         let mut edit = unit_edit(b, a, options);
         if moved {
             edit.flags |= MOVED;
@@ -150,9 +147,9 @@ pub fn diff(
         if has_error {
             edit.flags |= SYNTAX_ERROR;
         }
-        if let (Some(a), Some(side)) = (a, after) {
-            let unit_before = b.zip(before).map(|(u, s)| (u, s.source));
-            edit.names = added_names(unit_before, (a, side.source), &module_names);
+        if let (Some((_, a)), Some(side)) = (a, after) {
+            let unit_before = b.zip(before).map(|((_, names), s)| (names, s.source));
+            edit.names = added_names(unit_before, (a, side.source), before);
         }
         edits.push(edit);
     }
@@ -170,13 +167,13 @@ fn pair(before: &[Unit], after: &[Unit]) -> Vec<Pair> {
     let by_name: HashMap<&str, usize> = before
         .iter()
         .enumerate()
-        .map(|(i, u)| (u.name.as_str(), i))
+        .map(|(i, u)| (&*u.name, i))
         .collect();
     let mut pairs: Vec<Pair> = Vec::new();
     let mut left_before: Vec<bool> = vec![true; before.len()];
     let mut left_after: Vec<usize> = Vec::new();
     for (i, unit) in after.iter().enumerate() {
-        match by_name.get(unit.name.as_str()) {
+        match by_name.get(&*unit.name) {
             Some(&j) if scope(before[j].kind) == scope(unit.kind) => {
                 left_before[j] = false;
                 pairs.push((Some(j), Some(i)));
@@ -191,13 +188,13 @@ fn pair(before: &[Unit], after: &[Unit]) -> Vec<Pair> {
     pairs.extend(
         left_before
             .iter()
-            .filter(|j| !gone.contains(j))
+            .filter(|j| !gone.contains(*j))
             .map(|&j| (Some(j), None)),
     );
     pairs.extend(
         left_after
             .iter()
-            .filter(|i| !come.contains(i))
+            .filter(|i| !come.contains(*i))
             .map(|&i| (None, Some(i))),
     );
     pairs
@@ -222,10 +219,11 @@ fn match_moved(
     let exact_only = left.len().saturating_mul(right.len()) > MAX_MOVE_CANDIDATES;
     let counts = |u: &Unit| {
         let mut c: HashMap<u16, u32> = HashMap::new();
-        for &t in &u.stream.tokens {
+        let stream = u.stream();
+        for &t in &stream.tokens {
             *c.entry(t).or_insert(0) += 1;
         }
-        c
+        (c, stream.tokens.len())
     };
     let mut candidates: Vec<(f64, usize, usize)> = Vec::new();
     if exact_only {
@@ -242,12 +240,14 @@ fn match_moved(
             }
         }
     } else {
+        if left.is_empty() || right.is_empty() {
+            return Vec::new();
+        }
         let right_counts: Vec<_> = right.iter().map(|&i| counts(&after[i])).collect();
         for &j in left {
-            let cj = counts(&before[j]);
-            let nj = before[j].stream.tokens.len();
-            for (&i, ci) in right.iter().zip(&right_counts) {
-                let ni = after[i].stream.tokens.len();
+            let (cj, nj) = counts(&before[j]);
+            for (&i, (ci, ni)) in right.iter().zip(&right_counts) {
+                let ni = *ni;
                 let bound = 2.0 * nj.min(ni) as f64 / (nj + ni) as f64;
                 if scope(before[j].kind) != scope(after[i].kind) || bound < MOVED_SIMILARITY {
                     continue;
@@ -276,12 +276,18 @@ fn match_moved(
     out
 }
 
-fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> UnitEdit {
+/// A unit and its tokens in one piece.
+type Streamed<'a> = (&'a Unit, &'a TokenStream);
+
+fn unit_edit(
+    before: Option<Streamed<'_>>,
+    after: Option<Streamed<'_>>,
+    options: Options,
+) -> UnitEdit {
     let empty = TokenStream::default();
-    let (b, a) = (
-        before.map_or(&empty, |u| &u.stream),
-        after.map_or(&empty, |u| &u.stream),
-    );
+    let b = before.map_or(&empty, |(_, stream)| stream);
+    let a = after.map_or(&empty, |(_, stream)| stream);
+    let (before, after) = (before.map(|(u, _)| u), after.map(|(u, _)| u));
     let changes = TokenChanges::between(&b.tokens, &a.tokens);
     let mut flags = match (before, after) {
         (None, _) => CREATED,
@@ -308,8 +314,8 @@ fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> U
     action::encode(
         &EditView {
             kind,
-            before: before.map(|u| u.stream.tokens.as_slice()),
-            after: after.map(|u| u.stream.tokens.as_slice()),
+            before: before.map(|_| b.tokens.as_slice()),
+            after: after.map(|_| a.tokens.as_slice()),
             first_change: changes.first,
             removed: &changes.removed,
             added: &changes.added,
@@ -331,8 +337,8 @@ fn unit_edit(before: Option<&Unit>, after: Option<&Unit>, options: Options) -> U
     UnitEdit {
         kind,
         flags,
-        before_name: before.map_or_else(String::new, |u| u.name.clone()),
-        after_name: after.map_or_else(String::new, |u| u.name.clone()),
+        before_name: before.map_or_else(String::new, |u| u.name.to_string()),
+        after_name: after.map_or_else(String::new, |u| u.name.to_string()),
         before: state(before.is_some(), &b.tokens),
         after: state(after.is_some(), &a.tokens),
         action: vector,
@@ -353,18 +359,27 @@ struct TokenChanges {
 
 impl TokenChanges {
     fn between(before: &[u16], after: &[u16]) -> Self {
-        let mut input = InternedInput::default();
-        input.update_before(before.iter().copied());
-        input.update_after(after.iter().copied());
-        let diff = Diff::compute(Algorithm::Histogram, &input);
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        for hunk in diff.hunks() {
-            removed
-                .extend_from_slice(&before[hunk.before.start as usize..hunk.before.end as usize]);
-            added.extend_from_slice(&after[hunk.after.start as usize..hunk.after.end as usize]);
-        }
         // The common prefix, not the first hunk: a diff may place a repeated token's hunk later.
         let first = before.iter().zip(after).take_while(|(x, y)| x == y).count();
+        let (before, after) = (&before[first..], &after[first..]);
+        let last = before.iter().rev().zip(after.iter().rev());
+        let last = last.take_while(|(x, y)| x == y).count();
+        let (before, after) = (&before[..before.len() - last], &after[..after.len() - last]);
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        if before.is_empty() || after.is_empty() {
+            removed.extend_from_slice(before);
+            added.extend_from_slice(after);
+        } else {
+            let mut input = InternedInput::default();
+            input.update_before(before.iter().copied());
+            input.update_after(after.iter().copied());
+            let diff = Diff::compute(Algorithm::Histogram, &input);
+            let range = |r: std::ops::Range<u32>| r.start as usize..r.end as usize;
+            for hunk in diff.hunks() {
+                removed.extend_from_slice(&before[range(hunk.before)]);
+                added.extend_from_slice(&after[range(hunk.after)]);
+            }
+        }
         TokenChanges {
             first,
             removed,
@@ -406,30 +421,31 @@ fn windowed(tokens: &[u16], start: usize, window: usize) -> Vec<u16> {
 }
 
 fn text<'s>(source: &'s [u8], name: &NameUse) -> &'s [u8] {
-    &source[name.start as usize..name.end as usize]
+    &source[name.range()]
 }
 
-/// Names that occur more often in the unit than before, each once, in order of first use.
+/// Names that occur more often in the unit than before, each once, in order of first use; `module` is the file
+/// before the edit.
 fn added_names(
-    before: Option<(&Unit, &[u8])>,
-    after: (&Unit, &[u8]),
-    module: &HashSet<&[u8]>,
+    before: Option<(&TokenStream, &[u8])>,
+    after: (&TokenStream, &[u8]),
+    module: Option<Side<'_>>,
 ) -> Vec<AddedName> {
     let mut counts: HashMap<&[u8], i64> = HashMap::new();
     if let Some((unit, source)) = before {
-        for n in &unit.stream.names {
+        for n in &unit.names {
             *counts.entry(text(source, n)).or_insert(0) += 1;
         }
     }
     let before_names: HashSet<&[u8]> = counts.keys().copied().collect();
     let (unit, source) = after;
     let mut uses: HashMap<&[u8], NameFlags> = HashMap::new();
-    for n in &unit.stream.names {
+    for n in &unit.names {
         *counts.entry(text(source, n)).or_insert(0) -= 1;
         *uses.entry(text(source, n)).or_insert(0) |= n.flags;
     }
     let mut out = Vec::new();
-    for n in &unit.stream.names {
+    for n in &unit.names {
         let name = text(source, n);
         let Some(flags) = uses.remove(name) else {
             continue;
@@ -439,7 +455,7 @@ fn added_names(
             if before_names.contains(name) {
                 flags |= NAME_IN_UNIT;
             }
-            if module.contains(name) {
+            if module.is_some_and(|m| m.parsed.has_name(m.source, fnv1a_64(name))) {
                 flags |= NAME_IN_MODULE;
             }
             out.push(AddedName {
@@ -454,6 +470,22 @@ fn added_names(
 
 /// Lines added and deleted, as a line diff counts them.
 fn line_counts(before: &[u8], after: &[u8]) -> (u32, u32) {
+    // Whole lines that both share at the ends are no part of any diff; most of a source is.
+    let prefix = common_prefix(before, after);
+    let start = before[..prefix]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .map_or(0, |i| i + 1);
+    let (before, after) = (&before[start..], &after[start..]);
+    let suffix = common_suffix(before, after);
+    let shared = &before[before.len() - suffix..];
+    // A line at the very start of the shared end may be longer on one side.
+    let kept = shared
+        .iter()
+        .position(|&b| b == b'\n')
+        .map_or(suffix, |i| i + 1);
+    let cut = suffix - kept;
+    let (before, after) = (&before[..before.len() - cut], &after[..after.len() - cut]);
     let mut input = InternedInput::default();
     input.update_before(before.split_inclusive(|&b| b == b'\n'));
     input.update_after(after.split_inclusive(|&b| b == b'\n'));

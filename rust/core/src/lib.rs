@@ -4,10 +4,14 @@
 
 pub mod action;
 pub mod batch;
+pub mod chains;
 pub mod decode;
 pub mod diff;
 pub mod engine;
 pub mod error;
+pub mod incremental;
+pub mod miner;
+pub mod suites;
 pub mod tokens;
 pub mod units;
 pub mod vocab;

@@ -5,6 +5,7 @@
 
 use tree_sitter::{Node, TreeCursor};
 
+use crate::units::Origin;
 use crate::vocab::{self, Operators, Rule, vocabulary};
 
 /// How a name is used; a set of bits.
@@ -37,6 +38,13 @@ pub struct NameUse {
     pub line: u32,
 }
 
+impl NameUse {
+    /// Its bytes in the source.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
 /// What a walk over one unit yields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenStream {
@@ -61,6 +69,28 @@ struct Frame {
     in_import: bool,
 }
 
+/// Where a walk starts: what its root's ancestors would say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Definitions inside are part of it (functions), not units of their own.
+    pub nested: bool,
+    /// Statement depth of the root.
+    pub depth: u16,
+    /// Nothing but comments stands before the root in its suite, so it may be a docstring.
+    pub first: bool,
+}
+
+impl Setting {
+    /// A unit's own root, or the first statement of a module.
+    pub const fn unit(nested: bool) -> Self {
+        Setting {
+            nested,
+            depth: 0,
+            first: true,
+        }
+    }
+}
+
 /// Whether a node opens a unit of its own.
 pub fn is_definition(kind: &str) -> bool {
     matches!(
@@ -70,17 +100,47 @@ pub fn is_definition(kind: &str) -> bool {
 }
 
 impl TokenStream {
+    /// Appends a stream whose positions count from `origin`.
+    pub(crate) fn append(&mut self, other: &TokenStream, origin: Origin) {
+        // Sources are capped far below 4 GiB by `units::parse_tree`.
+        let byte = origin.byte as u32;
+        self.tokens.extend_from_slice(&other.tokens);
+        self.lines
+            .extend(other.lines.iter().map(|l| l + origin.line));
+        self.names.extend(other.names.iter().map(|n| NameUse {
+            start: n.start + byte,
+            end: n.end + byte,
+            flags: n.flags,
+            line: n.line + origin.line,
+        }));
+    }
+
+    /// Makes positions count from `origin`, which lies before all of them.
+    pub(crate) fn subtract(&mut self, origin: Origin) {
+        let byte = origin.byte as u32;
+        self.lines.iter_mut().for_each(|l| *l -= origin.line);
+        for n in &mut self.names {
+            n.start -= byte;
+            n.end -= byte;
+            n.line -= origin.line;
+        }
+        for (start, end) in &mut self.left_out {
+            *start -= origin.byte;
+            *end -= origin.byte;
+        }
+    }
+
     fn push(&mut self, token: u16, line: u32) {
         self.tokens.push(token);
         self.lines.push(line);
     }
 
-    /// Appends the tokens of `root` and all below it; `nested` keeps definitions inside it (functions do).
-    pub fn walk(&mut self, root: Node<'_>, source: &[u8], nested: bool) {
+    /// Appends the tokens of `root` and all below it.
+    pub fn walk(&mut self, root: Node<'_>, source: &[u8], setting: Setting) {
         let mut cursor = root.walk();
         let mut stack: Vec<Frame> = Vec::new();
         loop {
-            let descend = self.enter(&cursor, source, &mut stack, nested, root);
+            let descend = self.enter(&cursor, source, &mut stack, setting, root);
             if descend && cursor.goto_first_child() {
                 continue;
             }
@@ -117,14 +177,14 @@ impl TokenStream {
         cursor: &TreeCursor<'_>,
         source: &[u8],
         stack: &mut Vec<Frame>,
-        nested: bool,
+        setting: Setting,
         root: Node<'_>,
     ) -> bool {
         let node = cursor.node();
         let line = line_of(node.start_position().row);
         let (depth, in_import, parent_operators) = match stack.last() {
             Some(f) => (f.depth, f.in_import, f.operators),
-            None => (0, false, Operators::Hidden),
+            None => (setting.depth, false, Operators::Hidden),
         };
         if node.is_missing() {
             self.push(vocab::ERROR, line);
@@ -146,7 +206,7 @@ impl TokenStream {
         // The definition directly under a decorated root is the root's own.
         let is_own =
             stack.is_empty() || (stack.len() == 1 && root.kind() == "decorated_definition");
-        if !nested && !is_own && is_definition(frame.kind) {
+        if !setting.nested && !is_own && is_definition(frame.kind) {
             self.left_out.push((node.start_byte(), node.end_byte()));
             return false;
         }
@@ -193,7 +253,7 @@ impl TokenStream {
             }
             Rule::Bare => {
                 self.push(depth_marker(depth), line);
-                if is_docstring(node, stack) {
+                if is_docstring(node, stack, setting) {
                     self.push(vocab::DOCSTRING, line);
                     return false;
                 }
@@ -228,7 +288,7 @@ fn depth_marker(depth: u16) -> u16 {
 }
 
 /// The first statement of a module, class or function, if it is one plain string.
-fn is_docstring(node: Node<'_>, stack: &[Frame]) -> bool {
+fn is_docstring(node: Node<'_>, stack: &[Frame], setting: Setting) -> bool {
     let Some(only) = node.named_child(0) else {
         return false;
     };
@@ -244,7 +304,7 @@ fn is_docstring(node: Node<'_>, stack: &[Frame]) -> bool {
     }
     // A unit of module statements starts its walk at the statement: its parent is the module itself.
     match stack {
-        [] => node.parent().is_some_and(|p| p.kind() == "module"),
+        [] => setting.first && node.parent().is_some_and(|p| p.kind() == "module"),
         [.., parent, block] if block.kind == "block" => {
             matches!(parent.kind, "function_definition" | "class_definition")
         }

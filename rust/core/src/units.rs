@@ -4,12 +4,15 @@
 //! occurs again in a file gets `#2`, `#3`. Runs of module statements are named after the definition before them,
 //! so that a statement added in one run does not rename the others.
 
-use std::collections::HashMap;
+use hashbrown::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use tree_sitter::{Node, Parser, Tree};
 
 use crate::error::{Error, Result};
-use crate::tokens::{TokenStream, is_definition};
+use crate::incremental::{Item, Run};
+use crate::tokens::{Setting, TokenStream, is_definition};
 use crate::vocab::{self, fnv1a_64};
 
 /// Larger sources are refused: a name's position is stored in 32 bits.
@@ -33,10 +36,10 @@ pub enum Kind {
 pub const KIND_NAMES: [&str; 4] = ["function", "method", "class", "module"];
 
 /// One unit of one source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Unit {
     /// Qualified name, unique in the file.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it is.
     pub kind: Kind,
     /// First byte.
@@ -49,46 +52,159 @@ pub struct Unit {
     pub end_line: u32,
     /// Hash of its own source, blank lines and left-out definitions apart.
     pub source_hash: u64,
+    pub(crate) body: Body,
+}
+
+/// Where a unit's tokens are: units that an edit did not touch never need them in one piece.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// All here; positions count from the given byte and line.
+    Stream(Arc<TokenStream>, Origin),
+    /// A function or class that is kept in pieces.
+    Item(Arc<Item>, Origin),
+    /// Module statements that are kept in pieces.
+    Run(Run),
+}
+
+/// The byte and the number of lines before something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Origin {
+    pub byte: usize,
+    pub line: u32,
+}
+
+impl Origin {
+    pub(crate) fn plus(self, inner: Origin) -> Origin {
+        Origin {
+            byte: self.byte + inner.byte,
+            line: self.line + inner.line,
+        }
+    }
+}
+
+impl Unit {
     /// Its tokens, unwindowed, with lines and names.
-    pub stream: TokenStream,
+    pub fn stream(&self) -> Cow<'_, TokenStream> {
+        match &self.body {
+            Body::Stream(stream, origin) if *origin == Origin::default() => Cow::Borrowed(stream),
+            Body::Stream(stream, origin) => {
+                let mut out = TokenStream::default();
+                out.append(stream, *origin);
+                Cow::Owned(out)
+            }
+            Body::Item(item, origin) => {
+                let mut out = TokenStream::default();
+                item.append_definition(*origin, &mut out);
+                Cow::Owned(out)
+            }
+            Body::Run(run) => {
+                let mut out = TokenStream::default();
+                run.append(&mut out);
+                Cow::Owned(out)
+            }
+        }
+    }
+
+    pub(crate) fn moved_by(&self, origin: Origin) -> Unit {
+        Unit {
+            start_byte: self.start_byte + origin.byte,
+            end_byte: self.end_byte + origin.byte,
+            start_line: self.start_line + origin.line,
+            end_line: self.end_line + origin.line,
+            body: match &self.body {
+                Body::Stream(stream, inner) => {
+                    Body::Stream(Arc::clone(stream), origin.plus(*inner))
+                }
+                Body::Item(item, inner) => Body::Item(Arc::clone(item), origin.plus(*inner)),
+                // A module does not lie inside anything.
+                Body::Run(run) => Body::Run(run.clone()),
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// A source with its units.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Parsed {
     /// Units in order of their first byte.
     pub units: Vec<Unit>,
     /// Whether the grammar had to recover from an error.
     pub has_error: bool,
+    /// The pieces that the next version can take over; none if the source was parsed whole.
+    pub(crate) pieces: Option<crate::incremental::Module>,
+    names: OnceLock<HashSet<u64>>,
+}
+
+impl Parsed {
+    pub(crate) fn new(
+        units: Vec<Unit>,
+        has_error: bool,
+        pieces: Option<crate::incremental::Module>,
+    ) -> Self {
+        Parsed {
+            units,
+            has_error,
+            pieces,
+            names: OnceLock::new(),
+        }
+    }
+
+    /// Whether a name occurs in the source; `hash` is its [`fnv1a_64`].
+    pub fn has_name(&self, source: &[u8], hash: u64) -> bool {
+        if let Some(pieces) = &self.pieces {
+            return pieces.has_name(hash);
+        }
+        let names = self.names.get_or_init(|| {
+            let of_unit = |u: &Unit| -> Vec<u64> {
+                let stream = u.stream();
+                let text = |n: &crate::tokens::NameUse| fnv1a_64(&source[n.range()]);
+                stream.names.iter().map(text).collect()
+            };
+            self.units.iter().flat_map(of_unit).collect()
+        });
+        names.contains(&hash)
+    }
 }
 
 /// Parses any bytes; syntax errors are recovered from and marked.
 pub fn parse(source: &[u8]) -> Result<Parsed> {
     let tree = parse_tree(source)?;
     let root = tree.root_node();
-    let mut found = Finder {
-        source,
-        units: Vec::new(),
-        seen: HashMap::new(),
-    };
+    let mut found = Finder::new(source);
     found.module(root);
     let mut units = found.units;
+    number(&mut units);
+    sort(&mut units);
+    Ok(Parsed::new(units, root.has_error(), None))
+}
+
+/// Gives a name that occurs again `#2`, `#3`, in the order in which units were found.
+pub(crate) fn number(units: &mut [Unit]) {
+    let mut seen: HashMap<Arc<str>, u32> = HashMap::with_capacity(units.len());
+    for unit in units {
+        let count = seen.entry(Arc::clone(&unit.name)).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            unit.name = format!("{}#{count}", unit.name).into();
+        }
+    }
+}
+
+/// Puts units into the order of their first byte.
+pub(crate) fn sort(units: &mut [Unit]) {
     units.sort_by_key(|u| (u.start_byte, u.end_byte));
-    Ok(Parsed {
-        units,
-        has_error: root.has_error(),
-    })
 }
 
 /// The tokens of a whole source as one sequence, definitions included.
 pub fn tokenize(source: &[u8]) -> Result<Vec<u16>> {
     let tree = parse_tree(source)?;
     let mut stream = TokenStream::default();
-    stream.walk(tree.root_node(), source, true);
+    stream.walk(tree.root_node(), source, Setting::unit(true));
     Ok(stream.tokens)
 }
 
-fn parse_tree(source: &[u8]) -> Result<Tree> {
+pub(crate) fn parse_tree(source: &[u8]) -> Result<Tree> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(Error::InvalidInput(format!(
             "source of {} bytes; at most {MAX_SOURCE_BYTES} are parsed",
@@ -115,10 +231,10 @@ fn parse_tree(source: &[u8]) -> Result<Tree> {
     })
 }
 
-struct Finder<'s> {
+/// Collects the units of a syntax tree, not yet numbered.
+pub(crate) struct Finder<'s> {
     source: &'s [u8],
-    units: Vec<Unit>,
-    seen: HashMap<String, u32>,
+    pub(crate) units: Vec<Unit>,
 }
 
 /// A place that may hold definitions: a node, the dotted prefix there, whether it is a class body.
@@ -129,9 +245,16 @@ struct Place<'t> {
 }
 
 impl<'s> Finder<'s> {
+    pub(crate) fn new(source: &'s [u8]) -> Self {
+        Finder {
+            source,
+            units: Vec::new(),
+        }
+    }
+
     fn module<'t>(&mut self, root: Node<'t>) {
         let mut run: Vec<Node<'t>> = Vec::new();
-        let mut run_name = "<module>".to_owned();
+        let mut run_name = run_name(None);
         let mut cursor = root.walk();
         for child in root.children(&mut cursor) {
             if child.is_extra() && !child.is_error() {
@@ -139,28 +262,22 @@ impl<'s> Finder<'s> {
             }
             if is_definition(child.kind()) {
                 self.flush(&mut run, &run_name);
-                let name = definition_name(child, self.source);
-                run_name = format!("<module after {name}>");
-                self.definitions(Place {
-                    node: child,
-                    prefix: String::new(),
-                    in_class: false,
-                });
+                run_name = self::run_name(Some(&definition_name(child, self.source)));
             } else {
                 run.push(child);
-                self.definitions(Place {
-                    node: child,
-                    prefix: String::new(),
-                    in_class: false,
-                });
             }
+            self.definitions(child, false);
         }
         self.flush(&mut run, &run_name);
     }
 
-    /// Every definition at or below a place, outside function bodies; an explicit stack, source order restored later.
-    fn definitions(&mut self, start: Place<'_>) {
-        let mut stack = vec![start];
+    /// Every definition at or below a node, outside function bodies, in source order; an explicit stack.
+    pub(crate) fn definitions(&mut self, node: Node<'_>, in_class: bool) {
+        let mut stack = vec![Place {
+            node,
+            prefix: String::new(),
+            in_class,
+        }];
         while let Some(Place {
             node,
             prefix,
@@ -182,12 +299,7 @@ impl<'s> Finder<'s> {
                         });
                     }
                 } else {
-                    let kind = if in_class {
-                        Kind::Method
-                    } else {
-                        Kind::Function
-                    };
-                    self.add(&[node], &name, kind);
+                    self.add(&[node], &name, function_kind(in_class));
                 }
             } else if may_hold_definitions(node) {
                 let mut cursor = node.walk();
@@ -217,64 +329,81 @@ impl<'s> Finder<'s> {
         };
         let mut stream = TokenStream::default();
         let nested = matches!(kind, Kind::Function | Kind::Method);
-        let mut hash_input = Vec::new();
+        let mut hash = SourceHash::default();
         for &node in nodes {
             let before = stream.left_out.len();
-            stream.walk(node, self.source, nested);
-            push_own_source(
+            stream.walk(node, self.source, Setting::unit(nested));
+            hash.push_hash(SourceHash::of(
                 self.source,
-                node,
+                (node.start_byte(), node.end_byte()),
                 &stream.left_out[before..],
-                &mut hash_input,
-            );
+            ));
         }
         if stream.tokens.is_empty() {
             return;
         }
-        let count = self.seen.entry(name.to_owned()).or_insert(0);
-        *count += 1;
-        let name = if *count == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}#{count}")
-        };
         self.units.push(Unit {
-            name,
+            name: name.into(),
             kind,
             start_byte: first.start_byte(),
             end_byte: last.end_byte(),
             start_line: line(first.start_position().row),
             end_line: line(last.end_position().row),
-            source_hash: fnv1a_64(&hash_input),
-            stream,
+            source_hash: hash.0,
+            body: Body::Stream(Arc::new(stream), Origin::default()),
         });
     }
+}
+
+pub(crate) fn function_kind(in_class: bool) -> Kind {
+    if in_class {
+        Kind::Method
+    } else {
+        Kind::Function
+    }
+}
+
+/// The name of the run of module statements after a definition, or of the first.
+pub(crate) fn run_name(after: Option<&str>) -> String {
+    after.map_or_else(
+        || "<module>".to_owned(),
+        |name| format!("<module after {name}>"),
+    )
 }
 
 fn line(row: usize) -> u32 {
     u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
 }
 
-/// The node's source without left-out definitions and blank lines: what "this unit's own text" means.
-fn push_own_source(source: &[u8], node: Node<'_>, left_out: &[(usize, usize)], out: &mut Vec<u8>) {
-    let mut at = node.start_byte();
-    let ends = left_out
-        .iter()
-        .copied()
-        .chain(std::iter::once((node.end_byte(), node.end_byte())));
-    for (start, end) in ends {
-        for l in source[at..start.max(at)].split(|&b| b == b'\n') {
-            let l = l.trim_ascii_end();
-            if !l.is_empty() {
-                out.extend_from_slice(l);
-                out.push(b'\n');
+/// What "this unit's own text" means: its nodes' source without left-out definitions and blank lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SourceHash(pub(crate) u64);
+
+impl SourceHash {
+    /// The hash of one node by its byte range; `left_out` are ranges inside it, in order.
+    pub(crate) fn of(source: &[u8], node: (usize, usize), left_out: &[(usize, usize)]) -> u64 {
+        let mut text = Vec::with_capacity(node.1 - node.0);
+        let mut at = node.0;
+        for &(start, end) in left_out.iter().chain([&(node.1, node.1)]) {
+            for l in source[at..start.max(at)].split(|&b| b == b'\n') {
+                let l = l.trim_ascii_end();
+                if !l.is_empty() {
+                    text.extend_from_slice(l);
+                    text.push(b'\n');
+                }
             }
+            at = end.max(at);
         }
-        at = end.max(at);
+        fnv1a_64(&text)
+    }
+
+    /// Adds a node by its [`SourceHash::of`].
+    pub(crate) fn push_hash(&mut self, node: u64) {
+        self.0 = (self.0.rotate_left(5) ^ node).wrapping_mul(0x0000_0100_0000_01b3);
     }
 }
 
-fn undecorated(node: Node<'_>) -> Option<Node<'_>> {
+pub(crate) fn undecorated(node: Node<'_>) -> Option<Node<'_>> {
     if node.kind() == "decorated_definition" {
         node.child_by_field_name("definition")
     } else {
@@ -282,7 +411,7 @@ fn undecorated(node: Node<'_>) -> Option<Node<'_>> {
     }
 }
 
-fn definition_name(node: Node<'_>, source: &[u8]) -> String {
+pub(crate) fn definition_name(node: Node<'_>, source: &[u8]) -> String {
     undecorated(node)
         .and_then(|n| n.child_by_field_name("name"))
         .map(|n| String::from_utf8_lossy(&source[n.byte_range()]).into_owned())
@@ -316,7 +445,11 @@ mod tests {
 
     fn names(source: &str) -> Vec<(String, Kind)> {
         let parsed = parse(source.as_bytes()).expect("parses");
-        parsed.units.into_iter().map(|u| (u.name, u.kind)).collect()
+        parsed
+            .units
+            .iter()
+            .map(|u| (u.name.to_string(), u.kind))
+            .collect()
     }
 
     #[test]
@@ -342,7 +475,10 @@ mod tests {
         let with =
             parse(b"class C:\n    x = 1\n    def m(self):\n        return 1\n").expect("parses");
         let without = parse(b"class C:\n    x = 1\n").expect("parses");
-        assert_eq!(with.units[0].stream.tokens, without.units[0].stream.tokens);
+        assert_eq!(
+            with.units[0].stream().tokens,
+            without.units[0].stream().tokens
+        );
         assert_eq!(with.units[0].source_hash, without.units[0].source_hash);
     }
 

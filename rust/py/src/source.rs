@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use codewm_core::decode::decode;
 use codewm_core::diff::{FileDiff, Options};
 use codewm_core::units::KIND_NAMES;
 use codewm_core::vocab::{self, IdRange, vocabulary};
 use codewm_core::{action, batch, diff, tokens, units};
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyTuple};
@@ -14,7 +15,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::error::to_py;
 
 /// Two-dimensional arrays travel flat with their number of columns.
-fn rows<'py, T: numpy::Element>(
+pub(crate) fn rows<'py, T: numpy::Element>(
     py: Python<'py>,
     flat: Vec<T>,
     columns: usize,
@@ -98,15 +99,17 @@ type UnitRow<'py> = (
 
 #[pyfunction]
 fn unit_rows<'py>(py: Python<'py>, source: PyBackedBytes) -> PyResult<Vec<UnitRow<'py>>> {
-    let parsed = py.detach(|| units::parse(&source)).map_err(to_py)?;
+    let parsed = py
+        .detach(|| units::parse(&decode(&source)))
+        .map_err(to_py)?;
     Ok(parsed
         .units
-        .into_iter()
+        .iter()
         .map(|u| {
             let kind = KIND_NAMES[u.kind as usize];
-            let tokens = u.stream.tokens.into_pyarray(py);
+            let tokens = u.stream().tokens.to_pyarray(py);
             (
-                u.name,
+                u.name.to_string(),
                 kind,
                 u.start_line,
                 u.end_line,
@@ -118,6 +121,16 @@ fn unit_rows<'py>(py: Python<'py>, source: PyBackedBytes) -> PyResult<Vec<UnitRo
         .collect())
 }
 
+/// Refuses windows that are too short to show a change or too long for 16 bits.
+pub(crate) fn check_window(window: usize) -> PyResult<()> {
+    if (8..=65_535).contains(&window) {
+        return Ok(());
+    }
+    Err(to_py(codewm_core::Error::InvalidInput(format!(
+        "window of {window} tokens; it must be 8 to 65535"
+    ))))
+}
+
 #[pyfunction]
 #[pyo3(signature = (pairs, *, window, action, threads))]
 fn diff_units<'py>(
@@ -127,11 +140,7 @@ fn diff_units<'py>(
     action: &str,
     threads: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
-    if !(8..=65_535).contains(&window) {
-        return Err(to_py(codewm_core::Error::InvalidInput(format!(
-            "window of {window} tokens; it must be 8 to 65535"
-        ))));
-    }
+    check_window(window)?;
     let version = action::Version::parse(action).map_err(to_py)?;
     let options = Options {
         window,

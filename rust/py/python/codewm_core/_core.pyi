@@ -54,6 +54,60 @@ def diff_units(
     pairs: Sequence[tuple[bytes | None, bytes | None]], *, window: int, action: str, threads: int
 ) -> dict[str, Any]: ...
 
+class Miner:
+    """Changes of files in, rows of the edit table out; keeps the versions it was not told to forget.
+
+    Each new version is parsed only where it differs from the one before it. Rows, and the numbers of states,
+    units and names, depend on the changes and their order alone.
+    """
+
+    def __init__(self, *, window: int, action: str, threads: int = 0) -> None:
+        """`threads` 0 is one per core. Raises `InvalidInput`."""
+    def resume(
+        self,
+        tokens: NDArray[np.uint16],
+        offsets: NDArray[np.int64],
+        units: Sequence[str],
+        names: Sequence[str],
+    ) -> None:
+        """Take over the numbers of a table (states [U] by tokens and offsets [U + 1]); before any `add`."""
+    def add(
+        self,
+        blobs: Sequence[tuple[str, bytes]],
+        changes: Sequence[tuple[int, int, str | None, str | None]],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Add the P changes of whole commits: (commit, path, version before, version after), in order.
+
+        Versions go by the keys of `blobs`, of this call or one before; None is a side that does not exist.
+        Returns edits, lines added, lines deleted, each [P]. Raises `InvalidInput` for an unknown version.
+        """
+    def forget(self, keys: Sequence[str]) -> None:
+        """Let go of versions; they may be given again."""
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of `EditTable` for the rows added, but for chain and step.
+
+        With `name_counts` [N] for `name_offsets`, `state_tokens`, `state_lengths`, `state_hashes` of the new
+        states, the new `units` and `names`, and `moved` [M, 2]: rows that are one unit, deleted from one file
+        and created in another.
+        """
+
+def assign_chains(
+    commit: NDArray[np.int32],
+    path: NDArray[np.int32],
+    unit: NDArray[np.int32],
+    unit_before: NDArray[np.int32],
+    flags: NDArray[np.uint16],
+    renames: NDArray[np.int32],
+    known_chain: NDArray[np.int32],
+    known_step: NDArray[np.int32],
+    moved: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number the chains by first edit: columns [N], renames [R, 3] -> (chain [N], step [N]).
+
+    A chain is the life of one unit: it follows renames of the unit, of its file, and the pairs of rows `moved`
+    [M, 2]. `known_*` [K] are the first rows' of a table made before. Raises `InvalidInput`.
+    """
+
 class Engine:
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Engine: ...

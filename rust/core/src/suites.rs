@@ -1,0 +1,381 @@
+//! A suite of Python text in, the places where it can be cut into pieces that parse by themselves out.
+//!
+//! A piece is one or more whole logical lines of a suite (a module, a class body, a function body) with the
+//! comments and blank lines that follow it. Only indentation, brackets, strings and comments are looked at.
+//! Cutting too seldom is harmless; text whose layout this scan does not understand is [`Irregular`], and the
+//! caller parses the whole source instead. A cut inside a statement cannot go unnoticed: its first half does
+//! not parse.
+
+/// The text's layout is beyond this scan; parse the source whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Irregular;
+
+/// Deeper indentation is machine-made; the grammar's own stack of indentations is bounded, too.
+const MAX_INDENT: u32 = 400;
+
+/// One logical line: what lies between two line ends outside brackets and strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogicalLine {
+    /// First byte of its first physical line, indentation included.
+    pub start: usize,
+    /// First byte that is not indentation.
+    pub code: usize,
+    /// Width of the indentation; a tab is eight, as in the grammar.
+    pub indent: u32,
+    /// One past its line end.
+    pub end: usize,
+    /// Its last token is a colon, so a suite follows on the next lines.
+    pub opens_suite: bool,
+}
+
+/// What a piece starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// A function, possibly decorated.
+    Function,
+    /// A class, possibly decorated.
+    Class,
+    /// Anything else.
+    Statement,
+}
+
+/// A piece of a suite; it ends where the next one starts, or with the suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// First byte, indentation included.
+    pub start: usize,
+    /// What it starts with.
+    pub opening: Opening,
+}
+
+/// Whether the whole text is of a kind that this scan may cut: without the control characters that the grammar
+/// treats in ways of its own.
+pub fn is_plain(text: &[u8]) -> bool {
+    // In blocks without an exit inside, which the compiler turns into vector code.
+    let odd = |b: u8| matches!(b, 0 | 0x0b | 0x0c | b'\r');
+    let is_odd = |block: &[u8]| block.iter().fold(false, |found, &b| found | odd(b));
+    if !text.chunks(256).any(is_odd) {
+        return true;
+    }
+    // A carriage return is fine before a line feed.
+    let lone = |(i, &b): (usize, &u8)| odd(b) && !(b == b'\r' && text.get(i + 1) == Some(&b'\n'));
+    !text.iter().enumerate().any(lone)
+}
+
+/// The next logical line at or after `at`, past blank lines and comments; `at` is the start of a line.
+pub fn next_line(text: &[u8], mut at: usize) -> Result<Option<LogicalLine>, Irregular> {
+    loop {
+        let start = at;
+        let (indent, code) = indentation(text, at)?;
+        match text.get(code) {
+            None => return Ok(None),
+            Some(b'\n') => at = code + 1,
+            Some(b'\r') => at = code + 2,
+            Some(b'#') => at = line_end(text, code),
+            Some(b'\\') => return Err(Irregular),
+            Some(_) => {
+                let (end, opens_suite) = logical_end(text, code)?;
+                return Ok(Some(LogicalLine {
+                    start,
+                    code,
+                    indent,
+                    end,
+                    opens_suite,
+                }));
+            }
+        }
+    }
+}
+
+/// Width of the indentation of the line at `at`, and its first other byte.
+pub fn indentation(text: &[u8], mut at: usize) -> Result<(u32, usize), Irregular> {
+    let mut width = 0;
+    while let Some(b) = text.get(at) {
+        match b {
+            b' ' => width += 1,
+            b'\t' => width += 8,
+            _ => break,
+        }
+        at += 1;
+    }
+    if width > MAX_INDENT {
+        return Err(Irregular);
+    }
+    Ok((width, at))
+}
+
+/// One past the end of the physical line that `at` lies in.
+pub fn line_end(text: &[u8], at: usize) -> usize {
+    text[at..]
+        .iter()
+        .position(|&b| b == b'\n')
+        .map_or(text.len(), |n| at + n + 1)
+}
+
+/// One past the end of the logical line whose code starts at `at`, and whether it ends in a colon.
+fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
+    let mut depth = 0_u32;
+    let mut last = 0_u8;
+    while let Some(&b) = text.get(at) {
+        match b {
+            b'\n' => {
+                if depth == 0 {
+                    return Ok((at + 1, last == b':'));
+                }
+                at += 1;
+            }
+            b'#' => {
+                at = line_end(text, at);
+                // The line end itself is still to be looked at, unless the text ends in the comment.
+                if text.get(at.wrapping_sub(1)) == Some(&b'\n') {
+                    at -= 1;
+                }
+            }
+            b'"' | b'\'' => {
+                at = string_end(text, at)?;
+                last = b;
+            }
+            b'\\' => {
+                at += match text.get(at + 1..) {
+                    Some([b'\n', ..]) => 2,
+                    Some([b'\r', b'\n', ..]) => 3,
+                    _ => return Err(Irregular),
+                }
+            }
+            b'(' | b'[' | b'{' => {
+                depth += 1;
+                last = b;
+                at += 1;
+            }
+            b')' | b']' | b'}' => {
+                depth = depth.checked_sub(1).ok_or(Irregular)?;
+                last = b;
+                at += 1;
+            }
+            b' ' | b'\t' | b'\r' => at += 1,
+            // Python 2's backquotes are brackets to Python and quotes to the grammar.
+            b'`' => return Err(Irregular),
+            _ => {
+                last = b;
+                at += 1;
+            }
+        }
+    }
+    if depth > 0 {
+        return Err(Irregular);
+    }
+    Ok((text.len(), last == b':'))
+}
+
+/// One past the string whose opening quote is at `at`. Its prefix does not matter: a backslash keeps the next
+/// character from ending it even in a raw string.
+fn string_end(text: &[u8], at: usize) -> Result<usize, Irregular> {
+    let quote = text[at];
+    let triple = text[at..].starts_with(&[quote; 3]);
+    let mut i = at + if triple { 3 } else { 1 };
+    while let Some(&b) = text.get(i) {
+        match b {
+            b'\\' => i += 2,
+            b'\n' if !triple => return Err(Irregular),
+            b if b == quote => {
+                if !triple {
+                    return Ok(i + 1);
+                }
+                if text[i..].starts_with(&[quote; 3]) {
+                    return Ok(i + 3);
+                }
+                i += 1;
+            }
+            _ => i += 1,
+        }
+    }
+    Err(Irregular)
+}
+
+/// Cuts the suite of lines indented by `column` that goes from `at` to the end of `text`. `stop` is asked at
+/// every cut, in order, and ends the scan by `true`: the rest is known already.
+pub fn cut(
+    text: &[u8],
+    at: usize,
+    column: u32,
+    mut stop: impl FnMut(usize) -> bool,
+) -> Result<(Vec<Cut>, Option<usize>), Irregular> {
+    let mut cuts: Vec<Cut> = Vec::new();
+    let mut at = at;
+    let mut decorated = false;
+    while let Some(line) = next_line(text, at)? {
+        at = line.end;
+        if line.indent > column {
+            if cuts.is_empty() {
+                return Err(Irregular);
+            }
+            continue;
+        }
+        if line.indent < column {
+            return Err(Irregular);
+        }
+        let code = &text[line.code..line.end];
+        if decorated {
+            if let Some(cut) = cuts.last_mut() {
+                cut.opening = opening(code);
+            }
+            decorated = code[0] == b'@';
+            continue;
+        }
+        if continues(code) {
+            if cuts.is_empty() {
+                return Err(Irregular);
+            }
+            continue;
+        }
+        if stop(line.start) {
+            return Ok((cuts, Some(line.start)));
+        }
+        decorated = code[0] == b'@';
+        cuts.push(Cut {
+            start: line.start,
+            opening: opening(code),
+        });
+    }
+    Ok((cuts, None))
+}
+
+/// What a line of code starts.
+pub fn opening(code: &[u8]) -> Opening {
+    if starts_with_word(code, b"def") {
+        return Opening::Function;
+    }
+    if starts_with_word(code, b"class") {
+        return Opening::Class;
+    }
+    if starts_with_word(code, b"async") {
+        let rest = code[5..].trim_ascii_start();
+        if starts_with_word(rest, b"def") {
+            return Opening::Function;
+        }
+    }
+    Opening::Statement
+}
+
+/// Whether a line goes on with the compound statement before it.
+fn continues(code: &[u8]) -> bool {
+    [&b"else"[..], b"elif", b"except", b"finally"]
+        .iter()
+        .any(|word| starts_with_word(code, word))
+}
+
+fn starts_with_word(code: &[u8], word: &[u8]) -> bool {
+    code.starts_with(word)
+        && !code
+            .get(word.len())
+            .is_some_and(|&b| b == b'_' || b.is_ascii_alphanumeric() || b >= 0x80)
+}
+
+/// Where a suite indented by `column` ends whose last node ends at `at`: the rest of that line and the comments
+/// that are indented at least as far belong to it, up to the first one that is not (so does the grammar).
+pub fn suite_end(text: &[u8], mut at: usize, column: u32) -> Result<usize, Irregular> {
+    let mut end = at;
+    // What may follow a node on its own line.
+    loop {
+        match text.get(at) {
+            None => return Ok(end),
+            Some(b' ' | b'\t' | b'\r') => at += 1,
+            Some(b';') => {
+                at += 1;
+                end = at;
+            }
+            Some(b'\n') => {
+                at += 1;
+                break;
+            }
+            Some(b'#') => {
+                (end, at) = comment(text, at);
+                break;
+            }
+            Some(_) => return Err(Irregular),
+        }
+    }
+    while at < text.len() {
+        let (indent, code) = indentation(text, at)?;
+        match text.get(code) {
+            None => break,
+            Some(b'\n') => at = code + 1,
+            Some(b'\r') => at = code + 2,
+            Some(b'#') if indent >= column => (end, at) = comment(text, code),
+            Some(_) => break,
+        }
+    }
+    Ok(end)
+}
+
+/// The end of the comment at `at` without its line end, and the start of the next line.
+fn comment(text: &[u8], at: usize) -> (usize, usize) {
+    let next = line_end(text, at);
+    let end = if text[..next].ends_with(b"\n") {
+        next - 1
+    } else {
+        next
+    };
+    (end, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str, column: u32) -> Vec<&str> {
+        let (cuts, _) = cut(text.as_bytes(), 0, column, |_| false).expect("regular");
+        let ends = cuts.iter().skip(1).map(|c| c.start).chain([text.len()]);
+        cuts.iter()
+            .zip(ends)
+            .map(|(c, end)| &text[c.start..end])
+            .collect()
+    }
+
+    #[test]
+    fn a_module_is_cut_at_its_statements() {
+        let text = "# lead\nimport a\n@d\n# why\n@e(\n1)\ndef f():\n    x\n\n# of f\nif a:\n  b\nelse:\n  c\ns = '''\nx\n'''\nt = [\n1,\n]\n";
+        assert_eq!(
+            pieces(text, 0),
+            [
+                "import a\n",
+                "@d\n# why\n@e(\n1)\ndef f():\n    x\n\n# of f\n",
+                "if a:\n  b\nelse:\n  c\n",
+                "s = '''\nx\n'''\n",
+                "t = [\n1,\n]\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn words_that_only_begin_like_keywords_start_a_piece() {
+        assert_eq!(pieces("a\nelsewhere\nexcept_ = 1\n", 0).len(), 3);
+        assert_eq!(opening(b"defer()"), Opening::Statement);
+        assert_eq!(opening(b"async with x: pass"), Opening::Statement);
+        assert_eq!(opening(b"async  def f(): pass"), Opening::Function);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_irregular() {
+        for text in [
+            "  a\n",
+            "(\n",
+            "'\n",
+            ")\n",
+            "else: x\n",
+            "a \\ b\n",
+            "\\\na\n",
+            "`a`\n",
+        ] {
+            assert_eq!(
+                cut(text.as_bytes(), 0, 0, |_| false),
+                Err(Irregular),
+                "{text}"
+            );
+        }
+        for text in ["a\rb", "a\x0c", "a\0", "a\r"] {
+            assert!(!is_plain(text.as_bytes()), "{text}");
+        }
+        assert!(is_plain(b"a\r\nb\r\n"));
+    }
+}
