@@ -11,6 +11,9 @@ _DAMAGE = (b"corrupt", b"inflate", b"unable to unpack", b"unable to parse", b"ga
 _LACK = (b"unable to read", b"bad object", b"bad tree object", b"Could not read", b"could not read",
          b"could not get", b"not a tree object", b"promisor", b"lazy fetching", b"could not fetch")  # fmt: skip
 
+_NO_REMOTE = (b"transport '", b"Could not read from remote", b"unable to access", b"unable to connect",
+              b"' blocked", b"remote error")  # fmt: skip
+
 
 def is_damage(said: bytes) -> bool:
     """An object is here but cannot be read."""
@@ -20,6 +23,20 @@ def is_damage(said: bytes) -> bool:
 def is_lack(said: bytes) -> bool:
     """An object is not here."""
     return not is_damage(said) and any(word in said for word in _LACK)
+
+
+def is_unreachable(said: bytes) -> bool:
+    """Something was to be fetched, and the remote does not answer or may not be asked."""
+    return any(word in said for word in _NO_REMOTE)
+
+
+def unreachable(said: bytes) -> UserError:
+    """Explain a fetch that failed."""
+    lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.startswith("fatal: ")]
+    first = lines[0].removeprefix("fatal: ") if lines else "Git gives no reason"
+    return UserError(
+        f"the missing objects cannot be fetched: {first}", "'git fetch' may say more; see 'git remote -v'"
+    )
 
 
 def explained(stderr: bytes, where: Path) -> UserError:
@@ -46,10 +63,8 @@ def explained(stderr: bytes, where: Path) -> UserError:
         )
     if "bad config" in said:
         return UserError(f"Git cannot read the configuration: {first}", "mend the file that it names")
-    if "transport" in said or "Could not read from remote" in said or "unable to access" in said:
-        return UserError(
-            f"the missing objects cannot be fetched: {first}", "'git fetch' may say more; see 'git remote -v'"
-        )
+    if is_unreachable(stderr):
+        return unreachable(stderr)
     if any(word in said for word in ("does not have any commits", "bad default revision")):
         return UserError("the repository has no commits yet", "make a first commit, then try again")
     return UserError(

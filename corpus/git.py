@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from codewm.corpus.blobs import BLOB_LIMIT, CHUNK, DAMAGED, MISSING, BlobReader
-from codewm.corpus.complaints import explained, is_damage, is_lack
+from codewm.corpus.complaints import explained, is_damage, is_lack, is_unreachable
 from codewm.corpus.errors import UserError
 from codewm.corpus.promisors import Promisors, addresses
 from codewm.corpus.records import (
@@ -465,7 +465,7 @@ class Repository:
         )
 
     def _explained(self, said: bytes) -> UserError:
-        if b"transport" not in said and is_lack(said) and self.is_partial:
+        if is_lack(said) and not is_unreachable(said) and self.is_partial:
             if self._allow_fetch:
                 hint = "the remote does not hand them out: 'git fetch --refetch --no-filter' may"
             else:

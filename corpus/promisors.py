@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from codewm.corpus.complaints import unreachable
+
 if TYPE_CHECKING:
     from codewm.corpus.git import Git
 
@@ -61,5 +63,5 @@ class Promisors:
                 return oids
             return [o for part in (oids[:half], oids[half:]) for o in self._fetch_from(remote, part, last)]
         if last:
-            raise self._fetching.explained(done.stderr)
+            raise unreachable(done.stderr)
         return oids

@@ -1,0 +1,571 @@
+"""Claims about `codewm.corpus.git` on the kinds of repositories there are, each made with real git:
+
+1. Damaged files are answers, in order, and the rest goes on; damaged commits and trees are clear errors.
+2. Shallow, bare, borrowed, linked, nested, packed, SHA-256 and read-only repositories are read as git reads them,
+   and nothing is written.
+3. Replacements, grafts, mail maps and settings change nothing.
+4. Odd names, messages and dates survive.
+5. A leftover index of somebody else and ranges that are options are refused.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codewm.corpus.errors import UserError
+from codewm.corpus.git import BLOB_LIMIT, DAMAGED, MISSING, CommitRecord, Repository
+from codewm.corpus.records import LAST_TIME
+from tests.helpers import EPOCH, HOUR, GitRepo
+
+LINES = "".join(f"line_{i} = {i}\n" for i in range(40))
+
+
+def _git(folder: Path, *args: str, input: bytes | None = None) -> str:
+    done = subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, input=input)
+    return done.stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def _records(place: Path) -> list[CommitRecord]:
+    with Repository.open(place) as repo:
+        return list(repo.commits("HEAD"))
+
+
+def _everything(place: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a folder with its size and time of change."""
+    files = (p for p in place.rglob("*") if not p.is_symlink())
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
+
+
+def _loose(place: Path, oid: str) -> Path:
+    """The file that holds an object; writable from now on."""
+    path = place / ".git" / "objects" / oid[:2] / oid[2:]
+    path.chmod(0o644)
+    return path
+
+
+def _flip(path: Path, at: int) -> None:
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x55
+    path.write_bytes(data)
+
+
+# --- damage -----------------------------------------------------------------------------------------------------
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _garble(path: Path) -> None:
+    path.write_bytes(b"\x78\x01 this is not deflate")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _truncate,
+        _garble,
+        lambda path: path.write_bytes(b""),
+        lambda path: _flip(path, path.stat().st_size - 3),
+    ],
+    ids=["truncated", "garbled", "empty", "flipped"],
+)
+def test_damaged_files_are_answers_and_the_rest_goes_on(
+    git_repo: GitRepo, harm: Callable[[Path], None]
+) -> None:
+    git_repo.commit("many", {f"f{i:03}.py": f"x = {i}\n" + LINES * (i % 5) for i in range(700)})
+    with Repository.open(git_repo.path) as repo:
+        whole = list(repo.read_objects([oid for _, oid, _ in repo.tree_python_blobs("HEAD")]))
+    hurt = [0, 1, 300, 511, 512, 699]
+    for place in hurt:
+        harm(_loose(git_repo.path, whole[place][0]))
+    oids = [oid for oid, _, _ in whole]
+    expected = [(oid, None, DAMAGED) if i in hurt else whole[i] for i, oid in enumerate(oids)]
+    absent = "1" * 40
+    with Repository.open(git_repo.path) as repo:
+        assert list(repo.read_objects(oids)) == expected
+        # Missing and damaged are told apart, whatever was complained about before.
+        asked = [oids[0], absent, oids[2], oids[300], absent]
+        assert [size for _, _, size in repo.read_objects(asked)] == [
+            DAMAGED, MISSING, whole[2][2], DAMAGED, MISSING
+        ]  # fmt: skip
+
+
+def test_a_flipped_bit_in_a_pack_harms_what_is_there_alone(git_repo: GitRepo) -> None:
+    noise = [os.urandom(3000).hex() for _ in range(9)]
+    git_repo.commit("packed", {f"f{i}.py": f"x = '{text}'\n" for i, text in enumerate(noise)})
+    git_repo.git("repack", "-adq", "--depth=0")
+    with Repository.open(git_repo.path) as repo:
+        whole = list(repo.read_objects([oid for _, oid, _ in repo.tree_python_blobs("HEAD")]))
+    (pack,) = (git_repo.path / ".git" / "objects" / "pack").glob("*.pack")
+    (index,) = pack.parent.glob("*.idx")
+    shown = subprocess.run(["git", "show-index"], input=index.read_bytes(), capture_output=True, check=True)
+    offsets = {line.split()[1]: int(line.split()[0]) for line in shown.stdout.decode().splitlines()}
+    _flip(pack, offsets[whole[4][0]] + 1500)
+    with Repository.open(git_repo.path) as repo:
+        got = list(repo.read_objects([oid for oid, _, _ in whole]))
+    assert got == [*whole[:4], (whole[4][0], None, DAMAGED), *whole[5:]]
+
+
+def test_a_damaged_file_that_may_have_been_renamed_does_not_end_the_walk(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": LINES, "b.py": LINES.replace("=", "+=")})
+    git_repo.commit("move", {"a.py": None, "moved.py": LINES + "x = 1\n"})
+    git_repo.commit("move b", {"b.py": None, "b2.py": LINES.replace("=", "+=") + "y = 1\n", "c.txt": "1\n"})
+    git_repo.commit("edit", {"moved.py": LINES + "x = 2\n"})
+    whole = _records(git_repo.path)
+    assert [c.status for r in whole[1:3] for c in r.changes] == ["R", "R", "A"]
+    _truncate(_loose(git_repo.path, git_repo.git("rev-parse", "HEAD~3:a.py")))
+    records = _records(git_repo.path)
+    assert [(c.status, c.path) for c in records[1].changes] == [("D", b"a.py"), ("A", b"moved.py")]
+    assert [records[0], *records[2:]] == [whole[0], *whole[2:]]
+    with Repository.open(git_repo.path) as repo:
+        python = [[c.path for c in r.changes] for r in repo.commits("HEAD", suffix=b".py")]
+        assert python == [[b"a.py", b"b.py"], [b"a.py", b"moved.py"], [b"b2.py"], [b"moved.py"]]
+        # A range gives what the whole walk gives.
+        assert list(repo.commits("HEAD~3..HEAD")) == records[1:]
+        assert list(repo.commits("HEAD", max_count=3)) == records[1:]
+
+
+@pytest.mark.parametrize("what", ["HEAD~1", "HEAD~1^{tree}", "HEAD", "HEAD^{tree}"])
+@pytest.mark.parametrize("harm", [_truncate, Path.unlink], ids=["truncated", "gone"])
+def test_damaged_commits_and_trees_are_clear_errors(
+    git_repo: GitRepo, what: str, harm: Callable[[Path], None]
+) -> None:
+    for number in range(3):
+        git_repo.commit(f"c{number}", {"pkg/a.py": f"x = {number}\n"})
+    harm(_loose(git_repo.path, git_repo.git("rev-parse", what)))
+    with Repository.open(git_repo.path) as repo, pytest.raises(UserError) as caught:
+        list(repo.commits("HEAD"))
+    assert "git fsck" in caught.value.hint
+
+
+def test_git_killed_in_the_middle_is_started_again(git_repo: GitRepo) -> None:
+    git_repo.commit("many", {f"f{i:03}.py": f"x = {i}\n" + LINES * 40 for i in range(600)})
+    with Repository.open(git_repo.path) as repo:
+        oids = [oid for _, oid, _ in repo.tree_python_blobs("HEAD")]
+        whole = list(repo.read_objects(oids))
+        reading = repo.read_objects(oids)
+        got = [next(reading) for _ in range(10)]
+        (process,) = repo._running
+        os.kill(process._popen.pid, signal.SIGKILL)
+        got += reading
+        assert got == whole
+
+
+def test_many_complaints_do_not_block(git_repo: GitRepo) -> None:
+    """What git says on stderr is more than a pipe holds."""
+    git_repo.commit("many", {f"f{i:03}.py": f"x = {i}\n" for i in range(200)})
+    with Repository.open(git_repo.path) as repo:
+        oids = [oid for _, oid, _ in repo.tree_python_blobs("HEAD")]
+        _garble(_loose(git_repo.path, oids[7]))
+        asked = [oids[0], *[oids[7]] * 120, oids[1]]
+        sizes = [size for _, _, size in repo.read_objects(asked)]
+    assert sizes == [6, *[DAMAGED] * 120, 6]
+
+
+def test_readings_may_be_nested(git_repo: GitRepo) -> None:
+    git_repo.commit("many", {f"f{i:03}.py": f"x = {i:03}\n" for i in range(600)})
+    with Repository.open(git_repo.path) as repo:
+        oids = [oid for _, oid, _ in repo.tree_python_blobs("HEAD")]
+        seen = []
+        for oid, _ in repo.read_blobs(oids):
+            seen.append(oid)
+            if len(seen) in (3, 400):
+                assert [o for o, _ in repo.read_blobs(oids[::-1])] == oids[::-1]
+        assert seen == oids
+        # Walking and reading at the same time, one feeding the other.
+        both = repo.read_blobs(c.new_oid for r in repo.commits("HEAD") for c in r.changes if c.new_oid)
+        assert sum(content is not None for _, content in both) == 600
+        assert len(repo._running) == 1
+    assert not repo._running
+
+
+# --- kinds of repositories --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [(["--depth=1"], 1), (["--depth=3"], 3), ([f"--shallow-since={EPOCH + 4 * HOUR - 60}"], 3)],
+)
+def test_shallow_clones_end_where_they_end(
+    git_repo: GitRepo, tmp_path: Path, words: list[str], count: int
+) -> None:
+    for number in range(6):
+        git_repo.commit(f"c{number}", {"a.py": f"x = {number}\n"})
+    place = tmp_path / "shallow"
+    _git(tmp_path, "clone", "-q", *words, f"file://{git_repo.path}", str(place))
+    records = _records(place)
+    assert [r.boundary for r in records] == [True] + [False] * (count - 1)
+    assert records[1:] == _records(git_repo.path)[-count:][1:]
+    with Repository.open(place) as repo:
+        assert repo.is_shallow
+        assert repo.root == records[0].oid
+
+
+def test_borrowed_objects_are_found_and_their_loss_is_explained(git_repo: GitRepo, tmp_path: Path) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    place = tmp_path / "shared"
+    _git(tmp_path, "clone", "-q", "--shared", str(git_repo.path), str(place))
+    assert _records(place) == _records(git_repo.path)
+    # A relative address means: from the folder of the objects.
+    alternates = place / ".git" / "objects" / "info" / "alternates"
+    alternates.write_text(f"../../../{git_repo.path.name}/.git/objects\n")
+    with Repository.open(place) as repo:
+        assert [c for _, c in repo.read_blobs([git_repo.git("rev-parse", "HEAD:a.py")])] == [b"x = 1\n"]
+    alternates.write_text(f"{tmp_path}/gone/objects\n")
+    with Repository.open(place) as repo, pytest.raises(UserError, match="borrows is gone") as caught:
+        list(repo.commits("HEAD"))
+    assert "alternates" in caught.value.hint
+
+
+def test_submodules_are_entries_and_repositories(git_repo: GitRepo, tmp_path: Path) -> None:
+    inner = GitRepo(tmp_path / "inner")
+    inner.commit("inside", {"lib.py": "y = 1\n"})
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    git_repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.path), "sub.py")
+    git_repo.commit("submodule")
+    records = _records(git_repo.path)
+    (entry,) = (c for c in records[1].changes if c.path == b"sub.py")
+    assert (entry.status, entry.new_mode) == ("A", "160000")
+    with Repository.open(git_repo.path) as repo:
+        assert [path for path, _, _ in repo.tree_python_blobs("HEAD")] == [b"a.py"]
+        assert repo.worktree().changes == ()
+        assert list(repo.read_objects([str(entry.new_oid)])) == [(entry.new_oid, None, MISSING)]
+    # Inside it, .git is a file, and the folder it names says where the work tree is.
+    assert (git_repo.path / "sub.py" / ".git").is_file()
+    (git_repo.path / "sub.py" / "lib.py").write_text("y = 2\n")
+    with Repository.open(git_repo.path / "sub.py") as repo:
+        assert repo.work_tree == git_repo.path / "sub.py"
+        assert [r.subject for r in repo.commits("HEAD")] == ["inside"]
+        assert [c.content for c in repo.worktree().changes] == [b"y = 2\n"]
+
+
+def test_a_subfolder_and_the_git_folder_are_the_same_repository(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"pkg/a.py": "x = 1\n", "b.py": "y = 1\n"})
+    git_repo.write("b.py", "y = 2\n")
+    with Repository.open(git_repo.path) as top:
+        records = list(top.commits("HEAD"))
+        for place in (git_repo.path / "pkg", git_repo.path / ".git", git_repo.path / ".git" / "objects"):
+            with Repository.open(place) as repo:
+                assert (repo.git_dir, repo.identity) == (top.git_dir, top.identity)
+                assert list(repo.commits("HEAD")) == records
+                assert (repo.work_tree is None) == (".git" in place.parts)
+        with Repository.open(git_repo.path / "pkg") as repo:
+            assert [c.path for c in repo.worktree().changes] == [b"b.py"]
+
+
+def test_folders_with_line_breaks_and_odd_bytes(tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\n'\"$(touch x)\xe9"))
+    repo = GitRepo(place)
+    oid = repo.commit("first", {"a.py": "x = 1\n"})
+    repo.write("a.py", "x = 2\n")
+    with Repository.open(place) as opened:
+        assert opened.work_tree == place
+        assert [r.oid for r in opened.commits("HEAD")] == [oid]
+        assert [c.content for c in opened.worktree().changes] == [b"x = 2\n"]
+    bare = place.with_name(place.name + "\n.git")
+    _git(tmp_path, "clone", "-q", "--bare", str(place), str(bare))
+    assert [r.oid for r in _records(bare)] == [oid]
+
+
+def test_octopus_and_detached_head(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    for name in ("one", "two", "three"):
+        git_repo.git("checkout", "-q", "-b", name, "main")
+        git_repo.commit(name, {f"{name}.py": "y = 1\n"})
+    git_repo.git("checkout", "-q", "main")
+    git_repo.commit("ours", {"b.py": "z = 1\n"})
+    git_repo.git("merge", "-q", "-m", "octopus", "one", "two", "three")
+    git_repo.git("checkout", "-q", "--detach")
+    with Repository.open(git_repo.path) as repo:
+        assert repo.branch is None
+        records = list(repo.commits("HEAD"))
+        assert [r.subject for r in records] == ["first", "ours", "octopus"]
+        assert len(records[2].parents) == 4
+        assert [c.path for c in records[2].changes] == [b"one.py", b"three.py", b"two.py"]
+        assert [r.subject for r in repo.commits("HEAD", merges="skip")] == ["first", "ours"]
+
+
+def test_no_python_and_nothing_at_all(git_repo: GitRepo) -> None:
+    git_repo.commit("text", {"README": "hello\n"})
+    git_repo.commit("empty")
+    with Repository.open(git_repo.path) as repo:
+        assert [len(r.changes) for r in repo.commits("HEAD")] == [1, 0]
+        assert [r.changes for r in repo.commits("HEAD", suffix=b".py")] == [(), ()]
+        assert repo.tree_python_blobs("HEAD") == []
+        assert list(repo.read_objects([])) == []
+
+
+def test_links_modes_and_types(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n", "b.py": "y = 1\n"})
+    (git_repo.path / "a.py").chmod(0o755)
+    (git_repo.path / "link.py").symlink_to("b.py")
+    (git_repo.path / "b.py").unlink()
+    (git_repo.path / "b.py").symlink_to("a.py")
+    git_repo.commit("second")
+    changes = {c.path: (c.status, c.old_mode, c.new_mode) for c in _records(git_repo.path)[1].changes}
+    assert changes == {
+        b"a.py": ("M", "100644", "100755"),
+        b"b.py": ("T", "100644", "120000"),
+        b"link.py": ("A", "000000", "120000"),
+    }
+
+
+def test_loose_and_packed_are_the_same_and_nothing_is_written(git_repo: GitRepo) -> None:
+    git_repo.commit("first", {"a.py": LINES, "big.py": "#" * (BLOB_LIMIT + 1)})
+    git_repo.commit("second", {"a.py": LINES + "x = 1\n"})
+
+    def read() -> Iterator[object]:
+        with Repository.open(git_repo.path) as repo:
+            records = list(repo.commits("HEAD"))
+            yield records
+            yield list(repo.read_objects(str(c.new_oid) for r in records for c in r.changes))
+            yield (repo.tree_python_blobs("HEAD"), repo.identity, repo.config("user"), repo.branch)
+            yield (repo.staged().changes, repo.worktree().changes, repo.first_parents("HEAD"))
+
+    # An old time in the index makes git want to write it anew.
+    os.utime(git_repo.path / "a.py", (1, 1))
+    for path in git_repo.path.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        before = _everything(git_repo.path)
+        loose = list(read())
+        assert _everything(git_repo.path) == before
+    finally:
+        for path in git_repo.path.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    git_repo.git("gc", "-q")
+    assert list(read()) == loose
+
+
+def test_our_own_folder_is_removed(
+    git_repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with Repository.open(git_repo.path) as repo:
+        repo.head()
+        assert list((tmp_path / "tmp").iterdir()) == []
+        next(repo.commits("HEAD"))
+        assert len(list((tmp_path / "tmp").iterdir())) == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with Repository.open(git_repo.path) as repo, pytest.raises(UserError, match="temporary folder"):
+        list(repo.commits("HEAD"))
+
+
+# --- what must not matter ---------------------------------------------------------------------------------------
+
+
+def test_replacements_and_grafts_are_ignored(git_repo: GitRepo) -> None:
+    oids = [git_repo.commit(f"c{i}", {"a.py": f"x = {i}\n"}) for i in range(3)]
+    whole = _records(git_repo.path)
+    blob = git_repo.git("rev-parse", "HEAD:a.py")
+    other = git_repo.git("hash-object", "-w", "--stdin", input=b"evil = 1\n")
+    git_repo.git("replace", blob, other)
+    git_repo.git("replace", "--graft", oids[2])
+    (git_repo.path / ".git" / "info" / "grafts").write_text(f"{oids[1]}\n")
+    assert git_repo.git("rev-list", "--count", "HEAD") == "1"
+    assert _records(git_repo.path) == whole
+    with Repository.open(git_repo.path) as repo:
+        assert list(repo.read_blobs([blob])) == [(blob, b"x = 2\n")]
+        assert repo.root == oids[0]
+        assert repo.first_parents("HEAD") == oids
+
+
+def test_settings_change_nothing(git_repo: GitRepo) -> None:
+    git_repo.commit("first\n\nbody", {"a.py": LINES, "caf\xe9.py": "x = 1\n"})
+    git_repo.commit(
+        "second", {"a.py": None, "b.py": LINES + "x = 1\n", ".mailmap": "Eve <eve@x> <ada@example.com>\n"}
+    )
+    git_repo.stage({"b.py": None, "c.py": LINES + "x = 1\ny = 1\n"})
+
+    def read() -> list[object]:
+        with Repository.open(git_repo.path) as repo:
+            records = list(repo.commits("HEAD"))
+            oids = [str(c.new_oid) for r in records for c in r.changes]
+            staged = repo.staged().changes
+            return [
+                records,
+                list(repo.read_objects(oids)),
+                staged,
+                repo.tree_python_blobs("HEAD"),
+                repo.identity,
+            ]
+
+    before = read()
+    for name, value in (
+        ("core.abbrev", "4"), ("log.date", "relative"), ("diff.renames", "false"), ("diff.renameLimit", "1"),
+        ("core.quotePath", "true"), ("log.follow", "true"), ("format.pretty", "oneline"), ("log.showRoot", "false"),
+        ("core.bigFileThreshold", "1"), ("log.abbrevCommit", "true"), ("log.decorate", "full"),
+        ("log.mailmap", "true"), ("log.diffMerges", "off"), ("diff.orderFile", "order"), ("diff.relative", "true"),
+        ("diff.ignoreSubmodules", "all"), ("diff.noprefix", "true"), ("color.ui", "always"), ("color.diff", "always"),
+        ("i18n.logOutputEncoding", "UTF-16"), ("notes.displayRef", "*"), ("core.compression", "0"),
+        ("diff.suppressBlankEmpty", "true"), ("diff.submodule", "log"), ("core.precomposeUnicode", "true"),
+        ("log.excludeDecoration", "*"), ("log.graphColors", "red"), ("core.attributesFile", "attributes"),
+        ("include.path", "elsewhere"),
+    ):  # fmt: skip
+        git_repo.git("config", name, value)
+    git_repo.write("order", "*.txt\n*.py\n")
+    git_repo.write(".git/elsewhere", '[diff]\n\talgorithm = patience\n[codewm "x.y"]\n\tz\n')
+    git_repo.write(".git/info/attributes", "*.py binary -diff working-tree-encoding=UTF-16\n")
+    git_repo.git("notes", "add", "-m", "a note", "HEAD")
+    assert read() == before
+    # What is included is data like the rest.
+    with Repository.open(git_repo.path) as repo:
+        assert repo.config("codewm") == {"codewm.x.y.z": ""}
+
+
+def test_configuration_is_read_as_git_reads_it(git_repo: GitRepo) -> None:
+    with (git_repo.path / ".git" / "config").open("a") as file:
+        file.write(
+            '[codewm "a.b=c"]\n\tKey = one\n\tkey = "two # \\n more"\n\tbare\n[CodeWM "X"]\n\tq = \xe9\n'
+        )
+        file.write("[codewm]\n\tempty =\n")
+    with Repository.open(git_repo.path) as repo:
+        assert repo.config("codewm") == {
+            "codewm.a.b=c.key": "two # \n more",
+            "codewm.a.b=c.bare": "",
+            "codewm.X.q": "\xe9",
+            "codewm.empty": "",
+        }
+        # None of our own overrides shows.
+        assert "core.fsmonitor" not in repo.config("core")
+        assert repo.config("nothing") == {}
+    (git_repo.path / ".git" / "config").write_text("[core\n")
+    with pytest.raises(UserError, match="configuration") as caught:
+        Repository.open(git_repo.path)
+    assert "mend" in caught.value.hint
+
+
+def test_the_work_tree_may_be_elsewhere(git_repo: GitRepo, tmp_path: Path) -> None:
+    """`core.worktree` may name a folder in another repository; what is read is still this one."""
+    other = GitRepo(tmp_path / "other")
+    other.commit("other", {"a.py": "theirs = 1\n"})
+    git_repo.commit("ours", {"a.py": "ours = 1\n"})
+    git_repo.git("config", "core.worktree", str(other.path))
+    with Repository.open(git_repo.path) as repo:
+        assert repo.work_tree == other.path
+        assert repo.git_dir == git_repo.path / ".git"
+        assert [r.subject for r in repo.commits("HEAD")] == ["ours"]
+        assert [c.content for c in repo.worktree().changes] == [b"theirs = 1\n"]
+        assert repo.branch == "main"
+
+
+# --- names, messages, dates -------------------------------------------------------------------------------------
+
+
+def test_any_name_survives(git_repo: GitRepo) -> None:
+    names = [b"new\nline.py", b'"quoted".py', b"back\\slash.py", b"tab\t.py", b"\xff\xfe.py", b"\x1b[31mred.py",
+             b":100644 100644 x.py", b"-n.py", b" .py", b"a..b.py", "\u202eyp.txt.py".encode(), b"\n.py"]  # fmt: skip
+    oid = git_repo.git("hash-object", "-w", "--stdin", input=b"x = 1\n")
+    index = b"".join(b"100644 " + oid.encode() + b"\t" + name + b"\0" for name in names)
+    git_repo.git("update-index", "-z", "--index-info", input=index)
+    git_repo.git("commit", "-q", "-m", "odd")
+    (record,) = _records(git_repo.path)
+    assert sorted(c.path for c in record.changes) == sorted(names)
+    with Repository.open(git_repo.path) as repo:
+        assert sorted(path for path, _, _ in repo.tree_python_blobs("HEAD")) == sorted(names)
+        assert repo.staged().changes == ()
+
+
+def _raw_commit(repo: GitRepo, head: bytes, message: bytes) -> str:
+    """Write a commit that git would not write; `head` comes after the tree."""
+    tree = repo.git("write-tree")
+    raw = b"tree " + tree.encode() + b"\n" + head + b"\n" + message
+    return repo.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", input=raw)
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        (b"1 +0000", 1),
+        (b"-86400 +0000", 0),
+        (b"4102444800 +1400", 4102444800),
+        (b"99999999999999999999 +0000", LAST_TIME),
+        (b"9" * 5000 + b" +0000", LAST_TIME),
+        (b"", 0),
+        (b"yesterday", 0),
+    ],
+)
+def test_any_date_is_read(git_repo: GitRepo, date: bytes, seconds: int) -> None:
+    who = b"Ada <ada@example.com> "
+    first = _raw_commit(git_repo, b"author " + who + date + b"\ncommitter " + who + date + b"\n", b"first\n")
+    git_repo.git("update-ref", "refs/heads/main", first)
+    git_repo.commit("second", {"a.py": "x = 1\n"}, when=EPOCH)
+    git_repo.commit("earlier than its parent", {"a.py": "x = 2\n"}, when=EPOCH - 10**8)
+    records = _records(git_repo.path)
+    assert [r.subject for r in records] == ["first", "second", "earlier than its parent"]
+    assert (records[0].author_time, records[0].committer_time) == (seconds, seconds)
+    assert records[2].author_time == EPOCH - 10**8
+
+
+def test_any_message_is_read(git_repo: GitRepo) -> None:
+    who = b"Ren\xe9 <r@example.com> 1700000000 +0000"
+    head = b"author " + who + b"\ncommitter " + who + b"\n"
+    wanted = []
+    parent = b""
+    for encoding, message, shown in (
+        (b"ISO-8859-1", b"caf\xe9\n", "caf\xe9"),
+        (b"", "caf\xe9 \u4e2d\n".encode(), "caf\xe9 \u4e2d"),
+        (b"", b"\xff\xfe\x1b[31m\x01\n", "\ufffd\ufffd\x1b[31m\x01"),
+        (b"no-such-encoding", b"plain\n", "plain"),
+        (b"", b"", ""),
+    ):
+        extra = b"encoding " + encoding + b"\n" if encoding else b""
+        oid = _raw_commit(git_repo, parent + head + extra, message)
+        parent = b"parent " + oid.encode() + b"\n"
+        git_repo.git("update-ref", "refs/heads/main", oid)
+        wanted.append(shown)
+    records = _records(git_repo.path)
+    assert [r.subject for r in records] == wanted
+    assert records[0].author_name == "Ren\xe9"
+    assert records[1].author_name == "Ren\ufffd"
+
+
+def test_the_encoding_of_commits_may_be_latin1(git_repo: GitRepo) -> None:
+    git_repo.git("config", "i18n.commitEncoding", "ISO-8859-1")
+    (git_repo.path / "message").write_bytes(b"caf\xe9\n")
+    git_repo.git("commit", "-q", "--allow-empty", "-F", "message")
+    (record,) = _records(git_repo.path)
+    assert record.subject == "caf\xe9"
+
+
+# --- what is inherited ------------------------------------------------------------------------------------------
+
+
+def test_a_leftover_index_is_not_used(
+    git_repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    git_repo.stage({"a.py": "x = 2\n"})
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "elsewhere"))
+    with Repository.open(git_repo.path) as repo:
+        assert [c.status for c in repo.staged().changes] == ["M"]
+        # Git says that it is git who asks; then its index counts wherever it is.
+        git_repo.git("read-tree", "HEAD", env={"GIT_INDEX_FILE": str(tmp_path / "elsewhere")})
+        monkeypatch.setenv("GIT_PREFIX", "")
+        assert repo.staged().changes == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["-x..HEAD", "HEAD..-x", "--all", "--output=x..HEAD", "-x..", "..--all", "^HEAD"]
+)
+def test_ranges_that_are_options_are_refused(git_repo: GitRepo, text: str) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    with Repository.open(git_repo.path) as repo:
+        with pytest.raises(UserError):
+            repo.parse_range(text)
+        with pytest.raises(UserError):
+            repo.commits(text)
+        with pytest.raises(UserError):
+            repo.first_parents(text)
+    assert not (git_repo.path / "x").exists()
