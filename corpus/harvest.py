@@ -185,6 +185,8 @@ class _Run:
         repo, options = self.repo, self._options
         how = "rebuilt" if self.path.exists() else "new"
         whole = repo.first_parents(self._tip)
+        # Spares another walk to find the same commit.
+        repo.root = whole[0]
         line = whole[whole.index(options.since) + 1 :] if options.since else whole
         if options.max_commits:
             line = line[-options.max_commits :]

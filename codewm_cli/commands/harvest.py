@@ -232,7 +232,9 @@ class _Asked:
             shallow = repository.is_shallow
         seconds = time.perf_counter() - started
         if result.store is not None and not self.as_json:
-            _print_ledger(result)
+            from codewm.cli.report.ledger import to_text
+
+            console.data(to_text(result.header.file_changes))
         self._narrate(result, seconds, shallow)
         return _to_dict(place, result, seconds)
 
@@ -264,14 +266,6 @@ class _Asked:
         with suppress(UserError, OSError):
             kept = read_header(path).commits
             self.say(f"{kept:,} commits are stored; the next harvest goes on from there")
-
-
-def _print_ledger(result: Harvest) -> None:
-    from codewm.cli.report import ledger as report
-    from codewm.corpus.ledger import Ledger, sums
-
-    assert result.store is not None
-    console.render(report.to_table(sums(result.store.table, Ledger(result.store.ledger))))
 
 
 def _to_dict(place: Path, result: Harvest, seconds: float) -> dict[str, Any]:

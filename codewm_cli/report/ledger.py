@@ -1,12 +1,16 @@
-"""Sums of a harvest in, a table for people or a dictionary for machines out."""
+"""Sums of a harvest in, a table for people or a dictionary for machines out.
+
+The table is plain text: a harvest of one new commit is over before rich would have been imported.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from codewm.corpus.ledger import Cause
 
+if TYPE_CHECKING:
     from codewm.corpus.ledger import Sums
 
 
@@ -17,23 +21,25 @@ def to_dict(sums: dict[str, Sums]) -> dict[str, Any]:
     return sums_as_dict(sums)
 
 
-def to_table(sums: dict[str, Sums]) -> Table:
-    """Draw every file change once: with edits, or skipped by cause; the last two rows must be equal."""
-    from rich.table import Table
+def to_text(file_changes: Mapping[str, Any]) -> str:
+    """Draw every file change of `to_dict` once: with edits, or skipped by cause; the last two rows must be equal."""
+    kinds = list(file_changes.values())
 
-    table = Table(title="Python file changes", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    for kind in sums:
-        table.add_column(f"{kind} commits", justify="right")
+    def row(text: str, numbers: list[int]) -> list[str]:
+        return [text, *(f"{n:,}" for n in numbers)]
 
-    def row(text: str, numbers: list[int], style: str = "") -> None:
-        table.add_row(text, *(f"{n:,}" for n in numbers), style=style)
-
-    row("commits", [s.commits for s in sums.values()], "dim")
-    row("with edits", [s.with_edits for s in sums.values()])
-    for cause in sorted({cause for s in sums.values() for cause in s.skipped}):
-        row(f"skipped: {cause.text}", [s.skipped.get(cause, 0) for s in sums.values()])
-    table.add_section()
-    row("sum of the above", [s.with_edits + sum(s.skipped.values()) for s in sums.values()])
-    row("file changes in the history", [s.file_changes for s in sums.values()])
-    return table
+    rows = [["", *(f"{kind} commits" for kind in file_changes)]]
+    rows.append(row("commits", [k["commits"] for k in kinds]))
+    rows.append(row("with edits", [k["with_edits"] for k in kinds]))
+    for cause in Cause:
+        if any(cause.key in k["skipped"] for k in kinds):
+            rows.append(row(f"skipped: {cause.text}", [k["skipped"].get(cause.key, 0) for k in kinds]))
+    rows.append(row("sum of the above", [k["with_edits"] + sum(k["skipped"].values()) for k in kinds]))
+    rows.append(row("file changes in the history", [k["file_changes"] for k in kinds]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["Python file changes"]
+    for first, *numbers in rows:
+        cells = (n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    lines.insert(len(lines) - 2, "-" * len(lines[-1]))
+    return "\n".join(lines)
