@@ -223,6 +223,8 @@ class _Run:
             skip_merges=options.merges == SKIP,
             salt=salt,
             with_authors=options.with_authors,
+            save=writer.save,
+            save_every=SAVE_SECONDS,
         )
         store = writer.save(table, ledger)
         return Harvest(self.path, how, why, todo, store.header, store)
