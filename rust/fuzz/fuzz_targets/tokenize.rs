@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
 fn check(source: &[u8]) {
     check_tokens(&units::tokenize(source).expect("any bytes are accepted"));
     let parsed = units::parse(source).expect("any bytes are accepted");
-    let names: HashSet<&str> = parsed.units.iter().map(|u| u.name.as_str()).collect();
+    let names: HashSet<&str> = parsed.units.iter().map(|u| &*u.name).collect();
     assert_eq!(names.len(), parsed.units.len());
     let mut around: Vec<Range<usize>> = Vec::new();
     for unit in &parsed.units {
@@ -42,7 +42,7 @@ fn check_unit(unit: &Unit, source: &[u8]) {
     assert!(range.start <= range.end && range.end <= source.len());
     assert_eq!(unit.start_line, line(source, range.start));
     assert_eq!(unit.end_line, line(source, range.end));
-    let stream = &unit.stream;
+    let stream = unit.stream();
     assert!(!stream.tokens.is_empty());
     check_tokens(&stream.tokens);
     assert_eq!(stream.lines.len(), stream.tokens.len());
