@@ -31,7 +31,7 @@ from codewm.corpus.header import (
 )
 from codewm.corpus.lock import exclusive
 from codewm.corpus.records import RevSpec
-from codewm.corpus.scope import cleaned_paths, last_left_out, within
+from codewm.corpus.scope import cleaned_paths, following, last_left_out, within
 
 if TYPE_CHECKING:
     from codewm.corpus.ledger import Ledger
@@ -144,10 +144,14 @@ class _Run:
         self._options = replace(options, since=since, paths=cleaned_paths(options.paths))
         self._why = ""
         self._held: Header | None = None
+        self._seen: tuple[int, ...] | None = None
 
     def unchanged(self) -> Harvest | None:
         """What to answer if the store is whole, as asked for, and up to date; None if it is not."""
-        self._held, self._why = self._look()
+        seen = _state_of(self.path)
+        if seen is None or seen != self._seen:
+            self._held, self._why = self._look()
+            self._seen = seen
         header = self._held
         if header is None or header.tip != self._tip or self._why:
             return None
@@ -184,27 +188,29 @@ class _Run:
 
         repo, options = self.repo, self._options
         how = "rebuilt" if self.path.exists() else "new"
-        whole = repo.first_parents(self._tip)
-        # Spares another walk to find the same commit.
-        repo.root = whole[0]
-        line = whole[whole.index(options.since) + 1 :] if options.since else whole
-        if options.max_commits:
-            line = line[-options.max_commits :]
+        old, why = self._old()
+        line, root = self._line(old)
         if repo.boundaries.issuperset(line):
             raise UserError(
                 "the clone is shallow: the parent of its only commit is missing",
                 "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
             )
-        old, why = self._old(line)
+        if old is not None and old.table.commits.oid[:1] != line[:1]:
+            moved = (
+                "the newest commits are others now" if options.max_commits else "the history begins elsewhere"
+            )
+            old, why = None, moved
         kept = _common(old, line)
         base, rows, chunks = None, None, None
         if old is not None:
-            how = "appended" if kept == len(old.table.commits) else "rewritten"
-            base, rows = truncate(old.table, old.ledger, kept)
-            chunks = old.chunks
+            base, rows, chunks = old.table, old.ledger, old.chunks
+            how = "appended"
+            if kept < len(base.commits):
+                how = "rewritten"
+                base, rows = truncate(base, rows, kept)
         del old
         salt = author_salt(repo, create=True)
-        writer = _Writer(self, whole[0], chunks)
+        writer = _Writer(self, root, chunks)
         ledger = Ledger(rows)
         records = repo.commits(
             RevSpec(self._tip, line[kept - 1] if kept else options.since or None),
@@ -229,23 +235,33 @@ class _Run:
         store = writer.save(table, ledger)
         return Harvest(self.path, how, why, todo, store.header, store)
 
-    def _old(self, line: Sequence[str]) -> tuple[Store | None, str]:
+    def _old(self) -> tuple[Store | None, str]:
         """The store to go on from, or why there is none."""
         from codewm.corpus.store import read_store
 
         if self._held is None or self._why:
             return None, self._why
         try:
-            old = read_store(self.path, keep_chunks=True)
+            return read_store(self.path, keep_chunks=True), ""
         except UnusableError as e:
             return None, e.message
-        if old.table.commits.oid[:1] != line[:1]:
-            limited = self._options.max_commits
-            return (
-                None,
-                "the newest commits are others now" if limited else "the stored history begins elsewhere",
-            )
-        return old, ""
+
+    def _line(self, old: Store | None) -> tuple[list[str], str]:
+        """The commits to be in the store, oldest first, and the first commit of the whole line.
+
+        Tells the repository its root, which would be another walk.
+        """
+        repo, options = self.repo, self._options
+        if old is not None and not old.header.shallow and not options.max_commits:
+            new = following(repo, self._tip, old.header.tip)
+            if new:
+                repo.root = old.header.root
+                return old.table.commits.oid + new, old.header.root
+        line = repo.first_parents(self._tip)
+        root = repo.root = line[0]
+        if options.since:
+            line = line[line.index(options.since) + 1 :]
+        return line[-options.max_commits :] if options.max_commits else line, root
 
     def header(self, root: str, table: EditTable, ledger: Ledger) -> Header:
         """What the store of this table says about itself."""
@@ -301,6 +317,14 @@ class _Writer:
         rows = ledger.rows()
         self._chunks = write(run.path, table, rows, header, self._chunks)
         return Store(table, rows, header)
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written or replaced; None where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
 
 
 def _common(old: Store | None, line: Sequence[str]) -> int:

@@ -96,6 +96,20 @@ def _day(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
+def following(repo: Repository, tip: str, known: str) -> list[str]:
+    """The first-parent line from what follows `known` to `tip`, oldest first; [] if `known` is not on it.
+
+    Does not walk what lies before `known`, however long that is.
+    """
+    if not repo.has(known):
+        return []
+    out = _git(repo, "rev-list", "--first-parent", "--parents", "--end-of-options", tip, f"^{known}", "--")
+    rows = [row.split() for row in out.decode("ascii").splitlines()]
+    if not rows or rows[-1][1:2] != [known]:
+        return []
+    return [row[0] for row in reversed(rows)]
+
+
 def cleaned_paths(paths: Sequence[str]) -> tuple[str, ...]:
     """Paths from the repository's top, without what means nothing, sorted; () if the top itself is among them.
 
