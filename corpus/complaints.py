@@ -12,7 +12,8 @@ _LACK = (b"unable to read", b"bad object", b"bad tree object", b"Could not read"
          b"could not get", b"not a tree object", b"promisor", b"lazy fetching", b"could not fetch")  # fmt: skip
 
 _NO_REMOTE = (b"transport '", b"Could not read from remote", b"unable to access", b"unable to connect",
-              b"' blocked", b"remote error")  # fmt: skip
+              b"' blocked", b"remote error", b"could not read Username", b"could not read Password",
+              b"Authentication failed")  # fmt: skip
 
 
 def is_damage(said: bytes) -> bool:

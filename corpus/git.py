@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,21 +41,20 @@ from codewm.corpus.records import (
     parse_raw,
     split_nul,
 )
-from codewm.corpus.sandbox import NEUTRAL, environment, fetching, scratch_folder, without_git_variables
+from codewm.corpus.sandbox import (
+    NEUTRAL,
+    environment,
+    fetching_environment,
+    scratch_file,
+    scratch_folder,
+    without_git_variables,
+)
 from codewm.corpus.worktree import is_same, read_file
 
 if TYPE_CHECKING:
     import git
 
-__all__ = [
-    "BLOB_LIMIT",
-    "DAMAGED",
-    "MISSING",
-    "CommitRecord",
-    "FileChange",
-    "Repository",
-    "RevSpec",
-]
+__all__ = ["BLOB_LIMIT", "DAMAGED", "MISSING", "CommitRecord", "FileChange", "Repository", "RevSpec"]
 
 # What we ask the system to let a process write before it must wait for us.
 _PIPE = 1 << 20
@@ -78,8 +76,8 @@ _EMPTY_TREE = {
 class Repository:
     """A repository, open for reading. Close it, or use it as a context manager, to end its processes.
 
-    Every method raises `UserError` where Git cannot read what it needs. Only files that cannot be read are
-    passed over, and are named as such.
+    Every method raises `UserError` where Git cannot read what it needs. A file that cannot be read is no
+    error: `read_objects` says which it is, and why.
     """
 
     def __init__(
@@ -213,9 +211,8 @@ class Repository:
         named = self._here.done("rev-parse", "--verify", "--quiet", "HEAD")
         if named.returncode == 0:
             # HEAD names a commit, but it is not here: let Git say what it misses.
-            raise self._explained(
-                self._objects.done("cat-file", "commit", named.stdout.decode().strip()).stderr
-            )
+            lost = named.stdout.decode("ascii").strip()
+            raise self._explained(self._objects.done("cat-file", "commit", lost).stderr)
         raise UserError("the repository has no commits yet", "make a first commit, then try again")
 
     def resolve(self, rev: str) -> str:
@@ -276,13 +273,8 @@ class Repository:
             args.append(f"--max-count={limit}")
         if merges == "skip":
             args.append("--no-merges")
-        args += [
-            "--end-of-options",
-            self._oid(spec.tip),
-            *([f"^{self._oid(spec.since)}"] if spec.since else []),
-            "--",
-        ]
-        return self._log(args, suffix)
+        since = [f"^{self._oid(spec.since)}"] if spec.since else []
+        return self._log([*args, "--end-of-options", self._oid(spec.tip), *since, "--"], suffix)
 
     def _log(self, args: list[str], suffix: bytes) -> Iterator[CommitRecord]:
         fetch = self._may_fetch
@@ -447,12 +439,13 @@ class Repository:
     def _objects(self) -> Git:
         """Git that sees the repository's objects alone, and fetches nothing."""
         # No configuration but our own; users' settings may change what is shown, too.
-        return self._over_objects({"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"})
+        hermetic = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        return self._over_objects(environment() | hermetic)
 
     @cached_property
     def _fetching(self) -> Git:
         """Git that sees the objects and fetches those left out, with the user's settings for networks."""
-        return self._over_objects(fetching(self._promisors))
+        return self._over_objects(fetching_environment(self._promisors))
 
     def _fetch(self, oids: list[str]) -> None:
         Promisors(self._objects, self._fetching, len(self._promisors)).fetch(oids)
@@ -460,9 +453,7 @@ class Repository:
     def _over_objects(self, variables: Mapping[str, str]) -> Git:
         folders = {"GIT_DIR": str(self._scratch), "GIT_OBJECT_DIRECTORY": str(self.common_dir / "objects")}
         # Addresses of remotes may be relative to here.
-        return Git(
-            self.work_tree or self.git_dir, environment() | folders | dict(variables), (), self._explained
-        )
+        return Git(self.work_tree or self.git_dir, {**variables, **folders}, (), self._explained)
 
     def _explained(self, said: bytes) -> UserError:
         if is_lack(said) and not is_unreachable(said) and self.is_partial:
@@ -491,7 +482,7 @@ class Process:
     """A running Git: bytes in, bytes out. What it says on stderr goes to a file, where it cannot block it."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], stdin: bool) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._stderr = scratch_file()
         try:
             self._popen = subprocess.Popen(
                 command,

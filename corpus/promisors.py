@@ -33,7 +33,7 @@ class Promisors:
     """Fetches many objects at once; Git by itself would fetch one after the other."""
 
     def __init__(self, objects: Git, fetching: Git, remotes: int) -> None:
-        """`objects` sees what is here, `fetching` has the remotes, named by `sandbox.fetching`."""
+        """`objects` sees what is here, `fetching` has the remotes, named by `sandbox.fetching_environment`."""
         self._objects = objects
         self._fetching = fetching
         self._remotes = remotes

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from codewm.corpus.errors import UserError
 
@@ -63,8 +64,20 @@ def scratch_folder(object_format: str, boundaries: Iterable[str]) -> Path:
         if ends:
             (place / "shallow").write_text(ends, "utf-8")
     except OSError as e:
-        raise UserError(f"cannot write a temporary folder: {e}", "make room, or set TMPDIR") from e
+        raise _no_room(e) from e
     return place
+
+
+def scratch_file() -> IO[bytes]:
+    """Make a file without a name, gone when it is closed."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as e:
+        raise _no_room(e) from e
+
+
+def _no_room(error: OSError) -> UserError:
+    return UserError(f"cannot write to the temporary folder: {error}", "make room, or set TMPDIR")
 
 
 def environment() -> dict[str, str]:
@@ -101,8 +114,8 @@ def without_git_variables() -> Iterator[None]:
         os.environ.update(taken)
 
 
-def fetching(addresses: Iterable[str]) -> dict[str, str]:
-    """Return variables that let Git fetch on demand from `addresses`, and the names of these remotes.
+def fetching_environment(addresses: Iterable[str]) -> dict[str, str]:
+    """`environment`, with remotes promisor0, promisor1 ... at `addresses` that Git may fetch from on demand.
 
     Nothing else that a repository says about its remotes is passed on: it may be a program to run.
     """
@@ -114,11 +127,12 @@ def fetching(addresses: Iterable[str]) -> dict[str, str]:
             (f"{name}.promisor", "true"),
             (f"{name}.partialCloneFilter", "blob:none"),
         ]
-    variables = {
-        "GIT_CONFIG_COUNT": str(len(settings)),
-        "GIT_ALLOW_PROTOCOL": PROTOCOLS,
-        "GIT_NO_LAZY_FETCH": "0",
-    }
+        if ":" not in address.removeprefix("file://"):
+            # The other side runs here, under its own configuration: nothing is fetched for it in turn.
+            settings.append((f"{name}.uploadpack", "GIT_ALLOW_PROTOCOL=none git-upload-pack"))
+    variables = environment() | {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_ALLOW_PROTOCOL": PROTOCOLS}
+    # Left out, not 0: that would let the other side fetch in turn.
+    del variables["GIT_NO_LAZY_FETCH"]
     for number, (key, value) in enumerate(settings):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     # Where the certificates of this machine are.
