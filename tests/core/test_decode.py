@@ -57,7 +57,7 @@ def identifiers(source: bytes) -> list[str]:
 
 
 def tokens(source: bytes) -> list[int]:
-    return core.tokenize([source])[0].tolist()
+    return [int(t) for t in core.tokenize([source])[0]]
 
 
 @pytest.mark.parametrize("codec", CODECS)

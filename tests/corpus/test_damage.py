@@ -17,6 +17,7 @@ import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,7 @@ def test_every_array_of_every_wrong_kind(real: Real, path: Path, tmp_path: Path)
     assert some <= set(names)
     taken = []
     for name in names:
-        for how, change in (*damages(name), *(rarer_damages(name) if name in some else ())):
+        for how, change in chain(damages(name), rarer_damages(name) if name in some else ()):
             if not refused(path, crafted(real.whole, change, tmp_path)):
                 taken.append(f"{name}: {how}")
     assert not taken, "; ".join(taken)
