@@ -14,11 +14,9 @@ import contextlib
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,10 +41,10 @@ from codewm.corpus.records import (
 )
 from codewm.corpus.sandbox import (
     NEUTRAL,
+    ScratchFolder,
     environment,
     fetching_environment,
     scratch_file,
-    scratch_folder,
     without_git_variables,
 )
 from codewm.corpus.worktree import is_same, read_file
@@ -143,7 +141,7 @@ class Repository:
             process.end()
         self._running.clear()
         if "_scratch" in self.__dict__:
-            self._remove_scratch()
+            self._scratch.remove()
             for name in ("_scratch", "_objects", "_fetching"):
                 self.__dict__.pop(name, None)
 
@@ -426,10 +424,8 @@ class Repository:
         return replace(self._here, environment={**self._here.environment, "GIT_INDEX_FILE": str(place)})
 
     @cached_property
-    def _scratch(self) -> Path:
-        place = scratch_folder(self._object_format, self.boundaries)
-        self._remove_scratch = weakref.finalize(self, shutil.rmtree, str(place), ignore_errors=True)
-        return place
+    def _scratch(self) -> ScratchFolder:
+        return ScratchFolder(self._object_format, self.boundaries)
 
     @property
     def _may_fetch(self) -> bool:
@@ -451,7 +447,10 @@ class Repository:
         Promisors(self._objects, self._fetching, len(self._promisors)).fetch(oids)
 
     def _over_objects(self, variables: Mapping[str, str]) -> Git:
-        folders = {"GIT_DIR": str(self._scratch), "GIT_OBJECT_DIRECTORY": str(self.common_dir / "objects")}
+        folders = {
+            "GIT_DIR": str(self._scratch.path),
+            "GIT_OBJECT_DIRECTORY": str(self.common_dir / "objects"),
+        }
         # Addresses of remotes may be relative to here.
         return Git(self.work_tree or self.git_dir, {**variables, **folders}, (), self._explained)
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
+import time
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -30,6 +34,9 @@ NEUTRAL = (
     "gc.auto=0",
     "maintenance.auto=false",
 )
+_PREFIX = "codewm-git-"
+_SETTLED = 60.0
+"""Seconds."""
 # The configuration of our own Git folder. Its objects are somebody else's and it has no refs to them, so
 # a clean-up here would delete them all: switched off for good.
 _SCRATCH_CONFIG = """\
@@ -49,23 +56,63 @@ _SCRATCH_CONFIG = """\
 """
 
 
-def scratch_folder(object_format: str, boundaries: Iterable[str]) -> Path:
-    """Make a Git folder of our own, empty but for the ends of a shallow clone (commits without parents).
+class ScratchFolder:
+    """A Git folder of our own, empty but for the ends of a shallow clone (commits without parents).
 
-    The caller removes it. With GIT_OBJECT_DIRECTORY it shows another repository's objects, and nothing else
-    of that repository.
+    With GIT_OBJECT_DIRECTORY it shows another repository's objects, and nothing else of that repository.
     """
+
+    def __init__(self, object_format: str, boundaries: Iterable[str]) -> None:
+        try:
+            _sweep()
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self.remove = weakref.finalize(self, _remove, self.path, _locked(self.path))
+            """Remove it; done at the end of the process in any case."""
+            (self.path / "refs").mkdir()
+            (self.path / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
+            (self.path / "config").write_text(_SCRATCH_CONFIG.format(object_format=object_format), "ascii")
+            ends = "".join(f"{oid}\n" for oid in sorted(boundaries))
+            if ends:
+                (self.path / "shallow").write_text(ends, "utf-8")
+        except OSError as e:
+            raise _no_room(e) from e
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None if somebody else has, or nobody can."""
     try:
-        place = Path(tempfile.mkdtemp(prefix="codewm-git-"))
-        (place / "refs").mkdir()
-        (place / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
-        (place / "config").write_text(_SCRATCH_CONFIG.format(object_format=object_format), "ascii")
-        ends = "".join(f"{oid}\n" for oid in sorted(boundaries))
-        if ends:
-            (place / "shallow").write_text(ends, "utf-8")
-    except OSError as e:
-        raise _no_room(e) from e
-    return place
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove(folder: Path, descriptor: int | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    with os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if not entry.name.startswith(_PREFIX):
+                continue
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                # A new one may not be locked yet.
+                old = time.time() - status.st_mtime > _SETTLED
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and old:
+                    descriptor = _locked(Path(entry.path))
+                    if descriptor is not None:
+                        _remove(Path(entry.path), descriptor)
 
 
 def scratch_file() -> IO[bytes]:

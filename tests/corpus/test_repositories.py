@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -356,6 +357,22 @@ def test_our_own_folder_is_removed(
         assert list((tmp_path / "tmp").iterdir()) == []
         next(repo.commits("HEAD"))
         assert len(list((tmp_path / "tmp").iterdir())) == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+    # What a killed process left is removed by the next one; what is in use, and what is new, is not.
+    code = "import os, sys; from codewm.corpus.git import Repository; r = Repository.open(sys.argv[1])"
+    code += "; next(r.commits('HEAD')); os.kill(os.getpid(), 9)"
+    environment = dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
+    subprocess.run([sys.executable, "-c", code, str(git_repo.path)], env=environment, check=False)
+    (left,) = (tmp_path / "tmp").iterdir()
+    with Repository.open(git_repo.path) as repo:
+        next(repo.commits("HEAD"))
+        assert left.exists()
+        for place in (tmp_path / "tmp").iterdir():
+            os.utime(place, (1, 1))
+        with Repository.open(git_repo.path) as other:
+            next(other.commits("HEAD"))
+            assert not left.exists()
+        assert len(list(repo.commits("HEAD"))) == 1
     assert list((tmp_path / "tmp").iterdir()) == []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with Repository.open(git_repo.path) as repo, pytest.raises(UserError, match="temporary folder"):
