@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codewm.corpus.errors import UserError
@@ -43,8 +43,10 @@ def _acquire(place: Path) -> int:
                 f"another harvest of this repository is running (process {holder})", "wait until it is done"
             )
         if _is_current(descriptor, place):
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            # For the message to others alone; a full disk will be reported by what needs the room.
+            with suppress(OSError):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()}\n".encode())
             return descriptor
         os.close(descriptor)
 

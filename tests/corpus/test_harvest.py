@@ -4,33 +4,40 @@
 2. The table is right: units, chains across renames, created, deleted, moved, reverts, fixes, line counts.
 3. The result is the same bytes for any number of threads, any batch size, and at once or in steps.
 4. A second run does nothing; new commits are appended; rewritten history redoes only what follows.
-5. Two at once: the second is refused. Interrupted: the old store stays, no litter is left.
+5. Two at once: the second is refused. Interrupted: the old store stays, no litter is left (killed: test_kill.py).
 6. Shallow clones, repositories without Python and large imports work or explain themselves.
+7. --since begins at the oldest commit of that date, or after a revision; --path keeps changes with a side below it,
+   and neither changes an edit that is kept. What Git would quietly misread is refused.
+8. A damaged store is rebuilt and the reason said; one of a newer codewm and a file that is no store are not touched.
+9. The salt is random, kept, never half written; another salt means starting over.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 import codewm_core as core
-from codewm.corpus import builder, edits, store as store_module
+from codewm.corpus import builder, edits, header as header_module, store as store_module
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
-from codewm.corpus.harvest import Harvest, Options, harvest, store_path
+from codewm.corpus.harvest import Harvest, Options, harvest, like_stored, store_path
 from codewm.corpus.ledger import Cause, Ledger, sums
 from codewm.corpus.lock import exclusive
 from codewm.corpus.store import Store, read_store
 from tests.corpus.conftest import build
-from tests.helpers import GitRepo
+from tests.helpers import GitRepo, run_cli
 
 
 def run(folder: Path, options: Options, out: Path | None = None) -> Harvest:
@@ -240,36 +247,6 @@ def test_interrupted(history: Path, options: Options, monkeypatch: pytest.Monkey
     assert run(history, options).how == "appended"
 
 
-def test_killed_at_any_moment(history: Path, options: Options, tmp_path: Path) -> None:
-    """SIGKILL leaves either no store or a whole one; the next run makes what an undisturbed one makes."""
-    expected = run(history, options, tmp_path / "calm.h5").path.read_bytes()
-    out = tmp_path / "killed" / "chains.h5"
-    out.parent.mkdir()
-    code = "import sys; from codewm.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "harvest",
-        "--jobs",
-        "1",
-        "--rebuild",
-        "--out",
-        str(out),
-        str(history),
-    ]
-    for i in range(6):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.25 + 0.06 * i)
-        process.kill()
-        process.wait()
-        assert not out.exists() or out.read_bytes() == expected
-    (out.parent / ".chains.h5.1.tmp").write_bytes(b"half")
-    assert run(history, replace(options, rebuild=True), out).path.read_bytes() == expected
-    assert [p.name for p in out.parent.iterdir()] == ["chains.h5"]
-
-
 def test_read_only_folder(history: Path, options: Options, tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("in the way")
@@ -331,3 +308,294 @@ def test_a_damaged_blob_is_counted(git_repo: GitRepo, options: Options) -> None:
     store = stored(git_repo.path, options)
     assert [Cause(k).name for k in store.ledger[:, 1]] in (["MISSING"], ["DAMAGED"])
     assert len(store.table) == 1
+
+
+@pytest.fixture
+def skewed(git_repo: GitRepo) -> GitRepo:
+    """Five commits in February and March 2024, one of them from a clock that was a year behind."""
+    february = 1_706_745_600
+    week = 7 * 86_400
+    for i, when in enumerate((0, 1, 2, -52, 4, 5)):
+        git_repo.commit(f"c{i}", {"a.py": f"x = {i}\n"}, when=february + when * week)
+    git_repo.git("tag", "third", "HEAD~3")
+    return git_repo
+
+
+@pytest.mark.parametrize(
+    ("since", "first"),
+    [
+        ("2024-02-14", "c2"),
+        ("2024-02-20T00:00:00Z", "c4"),
+        ("2020-01-01", "c0"),
+        ("never", "c0"),
+        ("third", "c3"),
+        ("HEAD~1", "c5"),
+        ("main~2", "c4"),
+    ],
+)
+def test_since(skewed: GitRepo, options: Options, since: str, first: str) -> None:
+    whole = read_store(run(skewed.path, options).path).table
+    result = run(skewed.path, replace(options, since=since))
+    table = read_store(result.path).table
+    assert table.commits.subject[0] == first
+    assert table.commits.subject == whole.commits.subject[-len(table.commits) :]
+    assert table.action.tolist() == whole.action[-len(table) :].tolist()
+    if first == "c0":
+        assert result.how == "unchanged"
+    else:
+        assert (result.how, "--since" in result.why) == ("rebuilt", True)
+    assert run(skewed.path, replace(options, since=since)).how == "unchanged"
+    skewed.commit("later", {"a.py": "x = 9\n"})
+    assert run(skewed.path, replace(options, since=result.header.since or "never")).how == "appended"
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        ("gibberish", "neither"),
+        ("2 yeers ago", "neither"),
+        ("20240131", "neither"),
+        ("v9.9", "neither"),
+        ("--help", "neither"),
+        ("-1", "neither"),
+        ("", "neither|empty"),
+        ("now", "neither"),
+        ("2090-01-01", "no commit since '2090-01-01', which Git reads as 2090-01-01"),
+        ("HEAD", "nothing follows"),
+    ],
+)
+def test_since_that_says_nothing(skewed: GitRepo, since: str, words: str) -> None:
+    ran = run_cli("harvest", f"--since={since}", str(skewed.path))
+    assert (ran.status, "hint: " in ran.err) == (2, True)
+    assert re.search(words, ran.err)
+    assert not (skewed.path / ".git" / "codewm").exists()
+
+
+def test_since_digits_are_a_date_unless_a_tag_is_called_so(skewed: GitRepo, options: Options) -> None:
+    assert run(skewed.path, replace(options, since="2021")).header.commits == 6
+    skewed.git("tag", "2021", "HEAD~2")
+    assert run(skewed.path, replace(options, since="2021")).header.commits == 2
+
+
+@pytest.fixture
+def folders(git_repo: GitRepo) -> GitRepo:
+    def f(n: int) -> str:
+        return "".join(f"def f{i}(a):\n    return a + {n * i}\n\n\n" for i in range(6))
+
+    git_repo.commit("start", {"src/a.py": f(1), "src/sub/b.py": f(2), "src2/c.py": f(3), "top.py": f(4)})
+    git_repo.commit("src2", {"src2/c.py": f(5)})
+    git_repo.commit("both", {"src/a.py": f(6), "top.py": f(7)})
+    git_repo.git("mv", "src/a.py", "src2/a.py")
+    git_repo.commit("out")
+    git_repo.git("mv", "top.py", "src/top.py")
+    git_repo.commit("in", {"src/top.py": f(7).replace("+ 7", "- 7")})
+    return git_repo
+
+
+@pytest.mark.parametrize(
+    ("paths", "subjects"),
+    [
+        (("src",), {"start", "both", "out", "in"}),
+        (("src/", "./src//sub"), {"start", "both", "out", "in"}),
+        (("src/sub/b.py",), {"start"}),
+        (("top.py",), {"start", "both", "in"}),
+        (("src2", "top.py"), {"start", "src2", "both", "out", "in"}),
+        (("s*",), set()),
+        (("sr",), set()),
+    ],
+)
+def test_path(folders: GitRepo, options: Options, paths: tuple[str, ...], subjects: set[str]) -> None:
+    whole = stored(folders.path, options)
+    store = stored(folders.path, replace(options, paths=paths))
+    changed = np.flatnonzero(store.table.commits.file_changes)
+    assert {store.table.commits.subject[i] for i in changed} == subjects
+    assert store.table.commits.oid == whole.table.commits.oid
+    assert all(s.balanced for s in sums(store.table, Ledger(store.ledger)).values())
+    everything = {e for s in whole.table.commits.subject for e in by_subject(whole, s)}
+    assert {e for s in store.table.commits.subject for e in by_subject(store, s)} <= everything
+    again = run(folders.path, replace(options, paths=tuple(reversed(paths))))
+    assert (again.how, again.header.paths) == ("unchanged", store.header.paths)
+    folders.commit("more", {"src/z.py": "def z():\n    return 1\n"})
+    assert run(folders.path, replace(options, paths=paths)).how == "appended"
+
+
+@pytest.mark.parametrize("path", ["/etc", "../x", "a/../../b", "", "x" * 5000])
+def test_path_that_leads_nowhere(folders: GitRepo, path: str) -> None:
+    ran = run_cli("harvest", "--path", path, str(folders.path))
+    assert (ran.status, "--path" in ran.err, "hint: " in ran.err) == (2, True, True)
+
+
+def test_path_that_matches_nothing_is_said(folders: GitRepo) -> None:
+    ran = run_cli("harvest", "--path", "nowhere", str(folders.path))
+    assert (ran.status, "in this history below nowhere" in ran.err) == (0, True)
+    ran = run_cli("harvest", str(folders.path))
+    assert "started over: the store was made with another --path: nowhere instead of everything" in ran.err
+
+
+def test_ten_increments_and_any_jobs(history: Path, options: Options, tmp_path: Path) -> None:
+    line = git(history, "rev-list", "--first-parent", "--reverse", "main").split()
+    for scope in ({}, {"paths": ("pkg",)}, {"merges": "skip"}):
+        scoped = replace(options, **scope)
+        out = tmp_path / "steps.h5"
+        for i, end in enumerate(np.linspace(1, len(line), 10).astype(int)):
+            git(history, "update-ref", "refs/heads/main", line[end - 1])
+            run(history, replace(scoped, jobs=1 + i % 3), out)
+        expected = run(history, replace(scoped, jobs=4), tmp_path / "once.h5").path.read_bytes()
+        assert out.read_bytes() == expected
+        out.unlink()
+        (tmp_path / "once.h5").unlink()
+
+
+def test_no_trace_of_when_and_who(history: Path, options: Options, tmp_path: Path) -> None:
+    first = run(history, options, tmp_path / "a.h5").path.read_bytes()
+    subprocess.run(["sleep", "1.1"], check=True)
+    second = tmp_path / "b.h5"
+    words = [sys.executable, "-m", "codewm.cli", "harvest", "-q", "--out", str(second), str(history)]
+    subprocess.run(words, check=True, capture_output=True)
+    assert second.read_bytes() == first
+
+
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
+
+
+def _flip(place: int) -> Callable[[bytes], bytes]:
+    def flip(whole: bytes) -> bytes:
+        return whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]
+
+    return flip
+
+
+@pytest.mark.parametrize("grown", [False, True])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut,
+        _flip(3),
+        _flip(200),
+        _flip(9000),
+        lambda whole: b"",
+        lambda whole: bytes(len(whole)),
+        lambda w: b"?",
+    ],
+)
+def test_a_damaged_store_is_rebuilt(
+    history: Path, options: Options, damage: Callable[[bytes], bytes], grown: bool
+) -> None:
+    whole = run(history, options).path.read_bytes()
+    tip = git(history, "rev-parse", "main")
+    if grown:
+        git(history, "update-ref", "refs/heads/main", "main~2")
+    path = run(history, options).path
+    git(history, "update-ref", "refs/heads/main", tip)
+    path.write_bytes(damage(path.read_bytes()))
+    result = run(history, options)
+    assert result.how == "rebuilt"
+    assert re.search(r"damaged|not a store", result.why)
+    assert run(history, options).how == "unchanged"
+    assert path.read_bytes() == whole
+
+
+def test_a_store_with_a_false_structure_is_rebuilt(history: Path, options: Options) -> None:
+    """The checksum is right and the content is not: only reading it all shows that, before anything is appended."""
+    tip = git(history, "rev-parse", "main")
+    git(history, "update-ref", "refs/heads/main", "main~2")
+    path = run(history, options).path
+    header = store_module.read_header(path)
+    with h5py.File(path, "r+") as file:
+        file["edits/after"][-1] = 1 << 30
+    with path.open("r+b") as raw:
+        raw.write(store_module._head(header, *store_module._digest(raw)))
+    git(history, "update-ref", "refs/heads/main", tip)
+    result = run(history, options)
+    assert (result.how, "points outside" in result.why) == ("rebuilt", True)
+
+
+def _with_header(path: Path, key: str, value: object) -> None:
+    whole = path.read_bytes()
+    magic, rest = whole[:4096].rstrip(b"\0").split(b"\n", 1)
+    values = json.loads(rest) | {key: value}
+    del values["header_sha256"]
+    values["header_sha256"] = header_module._own_checksum(values)
+    path.write_bytes((magic + b"\n" + json.dumps(values).encode()).ljust(4096, b"\0") + whole[4096:])
+
+
+def test_an_older_schema_is_redone_and_a_newer_one_kept(history: Path, options: Options) -> None:
+    path = run(history, options).path
+    _with_header(path, "schema", 1)
+    result = run(history, options)
+    assert (result.how, "schema 1" in result.why) == ("rebuilt", True)
+    _with_header(path, "schema", 3)
+    newer = path.read_bytes()
+    with pytest.raises(UserError, match="schema 3") as caught:
+        run(history, options)
+    assert "update codewm" in caught.value.hint
+    assert path.read_bytes() == newer
+    assert run(history, replace(options, rebuild=True)).how == "rebuilt"
+
+
+def test_a_file_that_is_no_store_is_not_overwritten(history: Path, options: Options, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.h5"
+    with h5py.File(thesis, "w") as file:
+        file["chapter"] = np.arange(5000)
+    before = thesis.read_bytes()
+    with pytest.raises(UserError, match="not a store") as caught:
+        run(history, options, thesis)
+    assert "--out" in caught.value.hint
+    assert thesis.read_bytes() == before
+    with pytest.raises(UserError, match="cannot"):
+        run(history, options, tmp_path)
+    empty = tmp_path / "empty.h5"
+    empty.touch()
+    assert run(history, options, empty).how == "rebuilt"
+
+
+def test_the_salt(history: Path, options: Options, clone: Callable[..., Path]) -> None:
+    first = run(history, options)
+    salt = first.path.with_name("salt")
+    secret = salt.read_text()
+    assert len(bytes.fromhex(secret)) == 32
+    assert salt.stat().st_mode & 0o077 == 0
+    assert secret not in first.path.read_bytes().decode("latin-1")
+    other = run(clone(history, name="other.git"), options)
+    assert read_store(other.path).table.commits.author != read_store(first.path).table.commits.author
+    before = first.path.read_bytes()
+    for broken in ("", secret[:10], "x" * 64):
+        salt.write_text(broken)
+        again = run(history, options)
+        assert (again.how, "salt" in again.why) == ("rebuilt", True)
+        assert len(bytes.fromhex(salt.read_text())) == 32
+    salt.write_text(secret)
+    assert "salt" in run(history, options).why
+    assert first.path.read_bytes() == before
+    assert sorted(p.name for p in salt.parent.iterdir()) == ["chains.h5", "salt"]
+
+
+def test_what_follows_the_last_common_commit_alone_is_read(
+    git_repo: GitRepo, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(12):
+        git_repo.commit(f"c{i}", {"a.py": f"def f():\n    return {i}\n"})
+    run(git_repo.path, options)
+    git_repo.git("reset", "-q", "--hard", "HEAD~3")
+    new = [git_repo.commit(f"n{i}", {"a.py": f"def f():\n    return -{i}\n"}) for i in range(4)]
+    seen: list[str] = []
+    walk = Repository.commits
+
+    def noted(self: Repository, *args: Any, **words: Any) -> Iterator[Any]:
+        for record in walk(self, *args, **words):
+            seen.append(record.oid)
+            yield record
+
+    monkeypatch.setattr(Repository, "commits", noted)
+    result = run(git_repo.path, options)
+    assert (result.how, seen) == ("rewritten", new)
+    mended = result.path.read_bytes()
+    assert run(git_repo.path, replace(options, rebuild=True)).path.read_bytes() == mended
+
+
+def test_training_keeps_the_limits_of_the_store(skewed: GitRepo, options: Options) -> None:
+    asked = replace(options, since="third", paths=("a.py",))
+    run(skewed.path, asked)
+    with Repository.open(skewed.path) as repo:
+        assert harvest(repo, like_stored(repo, options)).how == "unchanged"
