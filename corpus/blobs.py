@@ -8,8 +8,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from codewm.corpus.complaints import is_damage
-
 if TYPE_CHECKING:
     from codewm.corpus.git import Git, Process
 
@@ -111,7 +109,11 @@ class BlobReader:
 
     def _is_damaged(self, oid: str) -> bool:
         """Git calls an object with a damaged head missing, too, and says so on stderr, for this or any other."""
-        return self.process.has_complained() and is_damage(self._git.done("cat-file", "-t", oid).stderr)
+        if not self.process.has_complained():
+            return False
+        said = self._git.done("cat-file", "-t", oid).stderr
+        # Of an object that is not here it only says so, by `fatal:`; and a lost alternate is no damage.
+        return b"error:" in said and b"alternate" not in said
 
     def _restart(self) -> bool:
         """Go on in a new process after the old one ended; True if the object in turn is damaged.

@@ -7,7 +7,8 @@ from pathlib import Path
 from codewm.corpus.errors import UserError
 
 _DAMAGE = (b"corrupt", b"inflate", b"unable to unpack", b"unable to parse", b"garbage at end", b"is empty",
-           b"failed to read object", b"failed to validate", b"mismatch", b"bad object header")  # fmt: skip
+           b"failed to read object", b"failed to validate", b"mismatch", b"bad object header",
+           b"packfile", b"index file", b"wrong index", b"delta base")  # fmt: skip
 _LACK = (b"unable to read", b"bad object", b"bad tree object", b"Could not read", b"could not read",
          b"could not get", b"not a tree object", b"promisor", b"lazy fetching", b"could not fetch")  # fmt: skip
 

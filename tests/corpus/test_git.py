@@ -147,6 +147,17 @@ def test_foreign_owner_is_explained(git_repo: GitRepo, monkeypatch: pytest.Monke
     assert "safe.directory" in caught.value.hint
 
 
+def test_a_refused_bare_repository_is_explained(
+    git_repo: GitRepo, tmp_path: Path, clone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git_repo.commit("first", {"a.py": "x = 1\n"})
+    (tmp_path / "settings").write_text("[safe]\n\tbareRepository = explicit\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "settings"))
+    with pytest.raises(UserError, match="refuses") as caught:
+        Repository.open(clone(git_repo.path))
+    assert "safe.bareRepository" in caught.value.hint
+
+
 def test_shallow(history: Path, clone: Callable[..., Path]) -> None:
     with Repository.open(clone(history, "--depth=3", name="shallow.git")) as repo:
         records = list(repo.commits("HEAD"))
