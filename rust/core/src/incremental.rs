@@ -6,20 +6,25 @@
 //! [`units::parse`]: whatever this cannot cut, or finds a syntax error in, is parsed whole. Tests and a fuzz
 //! target compare the two.
 
-use hashbrown::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use tree_sitter::Node;
 
 use crate::error::Result;
+use crate::pieces::{
+    Content, Definition, Header, Item, Module, Placed, Span, Statements, WholeDefinition,
+};
 use crate::suites::{self, Cut, Irregular, Opening};
 use crate::tokens::{NameUse, Setting, TokenStream, is_definition};
 use crate::units::{
-    self, Body, Finder, Kind, Origin, Parsed, SourceHash, Unit, definition_name, function_kind,
-    parse_tree, run_name, undecorated,
+    self, Finder, Kind, Origin, Parsed, SourceHash, Unit, definition_name, function_kind,
+    parse_tree, undecorated,
 };
-use crate::vocab::{fnv1a_64, vocabulary};
+use crate::vocab::fnv1a_64;
+
+type Cuttable<T> = std::result::Result<T, Irregular>;
 
 /// Old pieces up to this number are compared one by one with a new one, more through a table.
 const FEW: usize = 8;
@@ -34,101 +39,15 @@ pub fn parse_after(source: &[u8], before: Option<(&[u8], &Parsed)>) -> Result<Pa
                 suite: &m.suite,
             })
         });
-        if let Ok(module) = Module::new(source, old) {
+        if let Ok(suite) = suite(source, Origin::default(), 0, Context::Module, old) {
+            let module = Module {
+                suite: Arc::new(suite),
+            };
             let units = module.units();
             return Ok(Parsed::new(units, false, Some(module)));
         }
     }
     units::parse(source)
-}
-
-/// A piece of a suite and where it is: bytes and lines before it, counted from the start of the text around it.
-#[derive(Debug, Clone)]
-pub(crate) struct Placed {
-    at: Origin,
-    item: Arc<Item>,
-}
-
-impl Placed {
-    fn end(&self) -> usize {
-        self.at.byte + self.item.len
-    }
-}
-
-/// A piece with what the grammar made of it. All positions in it count from its own first byte and line.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// Bytes, with the comments and blank lines after it.
-    len: usize,
-    content: Content,
-}
-
-#[derive(Debug)]
-enum Content {
-    Statements(Statements),
-    Definition(Definition),
-    Whole(WholeDefinition),
-}
-
-/// One or a few statements.
-#[derive(Debug)]
-struct Statements {
-    stream: TokenStream,
-    /// Of its names, sorted, with those of the definitions inside it.
-    hashes: Vec<u64>,
-    /// Stood at the start of its suite, and whether that can matter (it may be a docstring).
-    first: bool,
-    sensitive: bool,
-    /// From the first node's first byte to the last node's end, if there is any.
-    span: Option<Span>,
-    /// `SourceHash` of each node.
-    node_hashes: Vec<u64>,
-    /// Definitions inside compound statements.
-    units: Vec<Unit>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: usize,
-    end: usize,
-    start_line: u32,
-    end_line: u32,
-}
-
-/// Decorators and signature of a function or class.
-#[derive(Debug)]
-struct Header {
-    stream: TokenStream,
-    hashes: Vec<u64>,
-    name: Arc<str>,
-}
-
-/// A function or class whose body is a suite of lines of its own.
-#[derive(Debug)]
-struct Definition {
-    header: Arc<Header>,
-    header_len: usize,
-    kind: Kind,
-    span: Span,
-    source_hash: u64,
-    /// Where the suite starts and how far it is indented.
-    suite_at: Origin,
-    column: u32,
-    suite: Vec<Placed>,
-    /// Functions: of all names, sorted. Classes: empty, their members have them.
-    hashes: Vec<u64>,
-    /// Classes: the definitions inside, with names from this class on.
-    members: Vec<Unit>,
-}
-
-/// A function or class with its body on the same line.
-#[derive(Debug)]
-struct WholeDefinition {
-    name: Arc<str>,
-    span: Span,
-    hashes: Vec<u64>,
-    /// Itself and the definitions inside.
-    units: Vec<Unit>,
 }
 
 /// What the pieces of a suite belong to.
@@ -139,174 +58,12 @@ enum Context {
     Function,
 }
 
-/// A whole source in pieces.
-#[derive(Debug)]
-pub(crate) struct Module {
-    suite: Arc<Vec<Placed>>,
-}
-
-/// Consecutive statements of a module.
-#[derive(Debug, Clone)]
-pub(crate) struct Run {
-    suite: Arc<Vec<Placed>>,
-    range: Range<usize>,
-}
-
 /// The suite of the version before, in its text.
 #[derive(Clone, Copy)]
 struct OldSuite<'a> {
     text: &'a [u8],
     at: Origin,
     suite: &'a [Placed],
-}
-
-impl Module {
-    fn new(source: &[u8], old: Option<OldSuite<'_>>) -> std::result::Result<Self, Irregular> {
-        let suite = suite(source, Origin::default(), 0, Context::Module, old)?;
-        Ok(Module {
-            suite: Arc::new(suite),
-        })
-    }
-
-    pub(crate) fn has_name(&self, hash: u64) -> bool {
-        self.suite.iter().any(|p| p.item.has_name(hash))
-    }
-
-    fn units(&self) -> Vec<Unit> {
-        let mut out = Vec::new();
-        let mut run = 0..0;
-        let mut name: Option<&Arc<str>> = None;
-        for (i, placed) in self.suite.iter().enumerate() {
-            let defined = match &placed.item.content {
-                Content::Statements(_) => None,
-                Content::Definition(d) => Some(&d.header.name),
-                Content::Whole(w) => Some(&w.name),
-            };
-            if defined.is_some() {
-                self.flush(run, name, &mut out);
-                run = i + 1..i + 1;
-                name = defined;
-            } else {
-                run.end = i + 1;
-            }
-            placed.item.push_units(&placed.item, placed.at, &mut out);
-        }
-        self.flush(run, name, &mut out);
-        units::number(&mut out);
-        units::sort(&mut out);
-        out
-    }
-
-    fn flush(&self, range: Range<usize>, after: Option<&Arc<str>>, out: &mut Vec<Unit>) {
-        let (mut first, mut last) = (None, None);
-        let mut hash = SourceHash::default();
-        let mut tokens = 0;
-        for placed in &self.suite[range.clone()] {
-            let Content::Statements(s) = &placed.item.content else {
-                continue;
-            };
-            tokens += s.stream.tokens.len();
-            s.node_hashes.iter().for_each(|&h| hash.push_hash(h));
-            if let Some(span) = s.span {
-                first = first.or(Some((placed.at, span)));
-                last = Some((placed.at, span));
-            }
-        }
-        let (Some((first_at, first)), Some((last_at, last))) = (first, last) else {
-            return;
-        };
-        if tokens == 0 {
-            return;
-        }
-        out.push(Unit {
-            name: run_name(after.map(|n| &**n)).into(),
-            kind: Kind::Module,
-            start_byte: first_at.byte + first.start,
-            end_byte: last_at.byte + last.end,
-            start_line: first_at.line + first.start_line,
-            end_line: last_at.line + last.end_line,
-            source_hash: hash.0,
-            body: Body::Run(Run {
-                suite: Arc::clone(&self.suite),
-                range,
-            }),
-        });
-    }
-}
-
-impl Run {
-    pub(crate) fn append(&self, out: &mut TokenStream) {
-        for placed in &self.suite[self.range.clone()] {
-            if let Content::Statements(s) = &placed.item.content {
-                out.append(&s.stream, placed.at);
-            }
-        }
-    }
-}
-
-impl Item {
-    /// Appends the tokens of a definition that starts at `origin`.
-    pub(crate) fn append_definition(&self, origin: Origin, out: &mut TokenStream) {
-        let Content::Definition(d) = &self.content else {
-            return;
-        };
-        out.append(&d.header.stream, origin);
-        for placed in &d.suite {
-            if let Content::Statements(s) = &placed.item.content {
-                out.append(&s.stream, origin.plus(placed.at));
-            }
-        }
-    }
-
-    fn has_name(&self, hash: u64) -> bool {
-        let among = |hashes: &[u64]| hashes.binary_search(&hash).is_ok();
-        match &self.content {
-            Content::Statements(s) => among(&s.hashes),
-            Content::Whole(w) => among(&w.hashes),
-            Content::Definition(d) if d.kind == Kind::Class => {
-                among(&d.header.hashes) || d.suite.iter().any(|p| p.item.has_name(hash))
-            }
-            Content::Definition(d) => among(&d.hashes),
-        }
-    }
-
-    /// First and last byte of its nodes.
-    fn span(&self) -> Option<Span> {
-        match &self.content {
-            Content::Statements(s) => s.span,
-            Content::Definition(d) => Some(d.span),
-            Content::Whole(w) => Some(w.span),
-        }
-    }
-
-    /// The units in it (`this` is itself), at their place.
-    fn push_units(&self, this: &Arc<Item>, at: Origin, out: &mut Vec<Unit>) {
-        match &self.content {
-            Content::Statements(s) => out.extend(s.units.iter().map(|u| u.moved_by(at))),
-            Content::Whole(w) => out.extend(w.units.iter().map(|u| u.moved_by(at))),
-            Content::Definition(d) => {
-                out.push(Unit {
-                    name: Arc::clone(&d.header.name),
-                    kind: d.kind,
-                    start_byte: at.byte + d.span.start,
-                    end_byte: at.byte + d.span.end,
-                    start_line: at.line + d.span.start_line,
-                    end_line: at.line + d.span.end_line,
-                    source_hash: d.source_hash,
-                    body: Body::Item(Arc::clone(this), at),
-                });
-                out.extend(d.members.iter().map(|u| u.moved_by(at)));
-            }
-        }
-    }
-
-    /// It may stand at this place of a suite: a plain string is a docstring only at the start.
-    fn fits(&self, is_first: bool) -> bool {
-        match &self.content {
-            Content::Statements(s) => !s.sensitive || s.first == is_first,
-            _ => true,
-        }
-    }
 }
 
 /// The pieces of the suite from `at` to the end of `text`.
@@ -316,7 +73,7 @@ fn suite(
     column: u32,
     context: Context,
     old: Option<OldSuite<'_>>,
-) -> std::result::Result<Vec<Placed>, Irregular> {
+) -> Cuttable<Vec<Placed>> {
     let none = OldSuite {
         text: &[],
         at: Origin::default(),
@@ -414,77 +171,61 @@ fn pieces(
     middle: &[Placed],
     lines: &mut LineCounter<'_>,
     out: &mut Vec<Placed>,
-) -> std::result::Result<(), Irregular> {
+) -> Cuttable<()> {
     let old_text = |p: &Placed| &old.text[p.at.byte..p.end()];
     let table: HashMap<&[u8], &Placed> = if middle.len() > FEW {
         middle.iter().map(|p| (old_text(p), p)).collect()
     } else {
         HashMap::new()
     };
-    let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
-    let ranges: Vec<Range<usize>> = cuts.iter().zip(ends).map(|(c, e)| c.start..e).collect();
-    let mut i = 0;
-    while i < cuts.len() {
-        let range = ranges[i].clone();
-        let piece = &text[range.clone()];
-        let is_first = out.is_empty();
-        let same = if middle.len() > FEW {
+    let same_text = |piece: &[u8]| {
+        if middle.len() > FEW {
             table.get(piece).copied()
         } else {
             middle.iter().find(|p| old_text(p) == piece)
-        };
-        if let Some(same) = same
-            && same.item.fits(is_first)
-        {
-            out.push(Placed {
-                at: lines.to(range.start),
-                item: Arc::clone(&same.item),
-            });
-            i += 1;
-        } else if cuts[i].opening == Opening::Statement || context == Context::Function {
-            // Statements that are new in a row are parsed together.
-            let mut next = i + 1;
-            while next < cuts.len()
-                && (cuts[next].opening == Opening::Statement || context == Context::Function)
-                && (next - i < 64)
-                && !is_known(&text[ranges[next].clone()], middle, &table, old)
-            {
-                next += 1;
-            }
-            let items = statements(text, &ranges[i..next], context, is_first)?;
-            for (item, range) in items.into_iter().zip(&ranges[i..next]) {
-                out.push(Placed {
-                    at: lines.to(range.start),
-                    item: Arc::new(item),
-                });
-            }
-            i = next;
-        } else {
-            let hint = same_name(piece, cuts[i].opening, middle);
-            let hint = hint.map(|(p, d)| (old_text(p), d));
-            let item = definition(piece, column, cuts[i].opening, context, hint)?;
-            out.push(Placed {
-                at: lines.to(range.start),
-                item: Arc::new(item),
-            });
-            i += 1;
         }
+    };
+    // Pieces without anything to take over: they are parsed together where they follow each other.
+    let mut fresh: Vec<Cut> = Vec::new();
+    let mut put = |item: Arc<Item>, start: usize, out: &mut Vec<Placed>| {
+        out.push(Placed {
+            at: lines.to(start),
+            item,
+        });
+    };
+    let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
+    for (cut, end) in cuts.iter().zip(ends) {
+        let piece = &text[cut.start..end];
+        let is_first = out.is_empty() && fresh.is_empty();
+        let same = same_text(piece).filter(|p| p.item.fits(is_first));
+        let hint = match same {
+            None if cut.opening != Opening::Statement && context != Context::Function => {
+                same_name(piece, cut.opening, middle)
+            }
+            _ => None,
+        };
+        if same.is_none() && hint.is_none() {
+            fresh.push(*cut);
+            continue;
+        }
+        for (item, start) in parse_run(text, &fresh, cut.start, column, context, out.is_empty())? {
+            put(item, start, out);
+        }
+        fresh.clear();
+        let item = match (same, hint) {
+            (Some(same), _) => Arc::clone(&same.item),
+            (None, Some((p, d))) => {
+                let hint = Some((old_text(p), d));
+                Arc::new(definition(piece, column, cut.opening, context, None, hint)?)
+            }
+            (None, None) => continue,
+        };
+        put(item, cut.start, out);
+    }
+    for (item, start) in parse_run(text, &fresh, end, column, context, out.is_empty())? {
+        put(item, start, out);
     }
     Ok(())
-}
-
-fn is_known(
-    piece: &[u8],
-    middle: &[Placed],
-    table: &HashMap<&[u8], &Placed>,
-    old: &OldSuite<'_>,
-) -> bool {
-    if middle.len() > FEW {
-        return table.contains_key(piece);
-    }
-    middle
-        .iter()
-        .any(|p| &old.text[p.at.byte..p.end()] == piece)
 }
 
 /// The old definition of the same kind and name: its pieces are the ones most likely to be taken over.
@@ -493,6 +234,9 @@ fn same_name<'a>(
     opening: Opening,
     middle: &'a [Placed],
 ) -> Option<(&'a Placed, &'a Definition)> {
+    if middle.is_empty() {
+        return None;
+    }
     let name = defined_name(piece)?;
     middle.iter().find_map(|p| match &p.item.content {
         Content::Definition(d)
@@ -517,146 +261,205 @@ fn defined_name(piece: &[u8]) -> Option<&[u8]> {
     words.find(|w| !matches!(*w, b"async" | b"def" | b"class"))
 }
 
-/// Parses consecutive statements of a suite in one go; one item for each range.
-fn statements(
+/// Parses consecutive pieces of a suite, the last of which ends at `end`: each with its start.
+fn parse_run(
     text: &[u8],
-    ranges: &[Range<usize>],
+    cuts: &[Cut],
+    end: usize,
+    column: u32,
     context: Context,
     is_first: bool,
-) -> std::result::Result<Vec<Item>, Irregular> {
-    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
+) -> Cuttable<Vec<(Arc<Item>, usize)>> {
+    let Some(first) = cuts.first() else {
         return Ok(Vec::new());
     };
-    let run = &text[first.start..last.end];
+    let run = &text[first.start..end];
     let tree = parse_tree(run).map_err(|_| Irregular)?;
     let root = tree.root_node();
     if root.has_error() {
         return Err(Irregular);
     }
-    let mut cursor = root.walk();
-    let mut children = root
-        .children(&mut cursor)
-        .filter(|c| !c.is_extra())
-        .peekable();
-    let mut items = Vec::with_capacity(ranges.len());
-    let mut lines = LineCounter {
-        text: run,
-        at: Origin::default(),
+    let parsed = ParsedSuite {
+        source: run,
+        nodes: own_nodes(root),
+        context,
+        column,
+        is_first,
     };
-    for (i, range) in ranges.iter().enumerate() {
-        let (start, end) = (range.start - first.start, range.end - first.start);
-        let origin = lines.to(start);
-        let mut nodes = Vec::new();
-        while let Some(node) = children.next_if(|n| n.start_byte() < end) {
-            nodes.push(node);
+    let moved: Vec<Cut> = cuts
+        .iter()
+        .map(|c| Cut {
+            start: c.start - first.start,
+            ..*c
+        })
+        .collect();
+    let items = parsed.items(&moved, run.len(), Origin::default())?;
+    let start = |(item, at): (Arc<Item>, Origin)| (item, at.byte + first.start);
+    Ok(items.into_iter().map(start).collect())
+}
+
+/// A node's children but for comments.
+fn own_nodes(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    let children = node.children(&mut cursor);
+    children.filter(|c| !c.is_extra()).collect()
+}
+
+/// The nodes of a suite without errors, in the text that was parsed.
+struct ParsedSuite<'s, 't> {
+    source: &'s [u8],
+    nodes: Vec<Node<'t>>,
+    context: Context,
+    column: u32,
+    /// It begins with the first statement of its suite.
+    is_first: bool,
+}
+
+impl ParsedSuite<'_, '_> {
+    /// One item for each cut, and where it starts; all that lies before the first is at `before`.
+    fn items(
+        &self,
+        cuts: &[Cut],
+        end: usize,
+        before: Origin,
+    ) -> Cuttable<Vec<(Arc<Item>, Origin)>> {
+        let mut nodes = self.nodes.iter().copied().peekable();
+        let mut lines = LineCounter {
+            text: self.source,
+            at: before,
+        };
+        let mut out = Vec::with_capacity(cuts.len());
+        let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
+        for (i, (cut, end)) in cuts.iter().zip(ends).enumerate() {
+            let origin = lines.to(cut.start);
+            let mut own = Vec::new();
+            while let Some(node) = nodes.next_if(|n| n.start_byte() < end) {
+                if node.start_byte() < cut.start || node.end_byte() > end {
+                    return Err(Irregular);
+                }
+                own.push(node);
+            }
+            let range = cut.start..end;
+            let item = match (cut.opening, &own[..]) {
+                (Opening::Function | Opening::Class, [node])
+                    if self.context != Context::Function =>
+                {
+                    let parsed = Some((self.source, origin, *node));
+                    let text = &self.source[range];
+                    definition(text, self.column, cut.opening, self.context, parsed, None)?
+                }
+                _ => self.statement(range, origin, &own, self.is_first && i == 0)?,
+            };
+            out.push((Arc::new(item), origin));
         }
-        if context != Context::Function {
-            if nodes.iter().any(|n| is_definition(n.kind())) {
+        match nodes.next() {
+            None => Ok(out),
+            Some(_) => Err(Irregular),
+        }
+    }
+
+    /// The piece in a range of the source, with its nodes.
+    fn statement(
+        &self,
+        range: Range<usize>,
+        origin: Origin,
+        nodes: &[Node<'_>],
+        is_first: bool,
+    ) -> Cuttable<Item> {
+        let source = self.source;
+        let units = self.inner_units(nodes)?;
+        if !units.is_empty() && source.len() > range.len() {
+            // They count from the start of what was parsed: parse this piece alone.
+            let cut = Cut {
+                start: 0,
+                opening: Opening::Statement,
+            };
+            let text = &source[range];
+            let items = parse_run(
+                text,
+                &[cut],
+                text.len(),
+                self.column,
+                self.context,
+                is_first,
+            )?;
+            let item = items
+                .into_iter()
+                .next()
+                .and_then(|(item, _)| Arc::into_inner(item));
+            return item.ok_or(Irregular);
+        }
+        let setting = Setting {
+            depth: u16::from(self.context != Context::Module),
+            first: is_first,
+            ..Setting::unit(self.context == Context::Function)
+        };
+        let mut stream = TokenStream::default();
+        let mut node_hashes = Vec::with_capacity(nodes.len());
+        for &node in nodes {
+            let before = stream.left_out.len();
+            stream.walk(node, source, setting);
+            // Only runs of module statements are made of nodes.
+            if self.context == Context::Module {
+                let span = (node.start_byte(), node.end_byte());
+                node_hashes.push(SourceHash::of(source, span, &stream.left_out[before..]));
+            }
+        }
+        let mut hashes = name_hashes(source, &stream.names);
+        for unit in &units {
+            hashes.extend(name_hashes(source, &unit.stream().names));
+        }
+        sort_dedup(&mut hashes);
+        stream.subtract(origin);
+        stream.shrink();
+        let text = &source[range];
+        let code = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
+        Ok(Item {
+            len: text.len(),
+            content: Content::Statements(Statements {
+                stream,
+                hashes,
+                first: is_first,
+                sensitive: code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b)),
+                span: nodes.first().zip(nodes.last()).map(|(f, l)| Span {
+                    start: f.start_byte() - origin.byte,
+                    end: l.end_byte() - origin.byte,
+                    start_line: row(f.start_position().row) - origin.line,
+                    end_line: row(l.end_position().row) - origin.line,
+                }),
+                node_hashes,
+                units,
+            }),
+        })
+    }
+
+    /// Definitions inside compound statements, outside functions.
+    fn inner_units(&self, nodes: &[Node<'_>]) -> Cuttable<Vec<Unit>> {
+        if self.context == Context::Function {
+            return Ok(Vec::new());
+        }
+        let mut finder = Finder::new(self.source);
+        for &node in nodes {
+            // Where the text did not look like one.
+            if is_definition(node.kind()) {
                 return Err(Irregular);
             }
-            let mut finder = Finder::new(run);
-            nodes
-                .iter()
-                .for_each(|n| finder.definitions(*n, context == Context::Class));
-            if !finder.units.is_empty() && ranges.len() > 1 {
-                // Units count from the start of what was parsed: parse this piece alone.
-                let alone = std::slice::from_ref(range);
-                items.extend(statements(text, alone, context, is_first && i == 0)?);
-                continue;
-            }
-            items.push(statement(
-                run,
-                start..end,
-                origin,
-                &nodes,
-                finder.units,
-                context,
-                is_first && i == 0,
-            )?);
-        } else {
-            let is_first = is_first && i == 0;
-            items.push(statement(
-                run,
-                start..end,
-                origin,
-                &nodes,
-                Vec::new(),
-                context,
-                is_first,
-            )?);
+            finder.definitions(node, self.context == Context::Class);
         }
+        Ok(finder.units)
     }
-    if children.next().is_some() {
-        return Err(Irregular);
-    }
-    Ok(items)
 }
 
-/// One piece of `run` with its nodes.
-fn statement(
-    run: &[u8],
-    range: Range<usize>,
-    origin: Origin,
-    nodes: &[Node<'_>],
-    units: Vec<Unit>,
-    context: Context,
-    is_first: bool,
-) -> std::result::Result<Item, Irregular> {
-    let setting = Setting {
-        nested: context == Context::Function,
-        depth: u16::from(context != Context::Module),
-        first: is_first,
-    };
-    let mut stream = TokenStream::default();
-    let mut node_hashes = Vec::with_capacity(nodes.len());
-    for &node in nodes {
-        if node.start_byte() < range.start || node.end_byte() > range.end {
-            return Err(Irregular);
-        }
-        let before = stream.left_out.len();
-        stream.walk(node, run, setting);
-        node_hashes.push(SourceHash::of(
-            run,
-            (node.start_byte(), node.end_byte()),
-            &stream.left_out[before..],
-        ));
-    }
-    let mut hashes = name_hashes(run, &stream.names);
-    for unit in &units {
-        hashes.extend(name_hashes(run, &unit.stream().names));
-    }
-    sort_dedup(&mut hashes);
-    stream.subtract(origin);
-    let code = run[range.clone()]
-        .iter()
-        .find(|b| !matches!(b, b' ' | b'\t'));
-    Ok(Item {
-        len: range.len(),
-        content: Content::Statements(Statements {
-            stream,
-            hashes,
-            first: is_first,
-            sensitive: code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b)),
-            span: nodes.first().zip(nodes.last()).map(|(f, l)| Span {
-                start: f.start_byte() - origin.byte,
-                end: l.end_byte() - origin.byte,
-                start_line: row(f.start_position().row) - origin.line,
-                end_line: row(l.end_position().row) - origin.line,
-            }),
-            node_hashes,
-            units,
-        }),
-    })
-}
-
-/// A function or class; `text` is its piece.
+/// A function or class. `text` is its piece; `parsed` is the text that was parsed, where the piece is in it, and
+/// the node; `hint` is an old definition and its text, where there is something to take over.
 fn definition(
     text: &[u8],
     outer: u32,
     opening: Opening,
     context: Context,
+    parsed: Option<(&[u8], Origin, Node<'_>)>,
     hint: Option<(&[u8], &Definition)>,
-) -> std::result::Result<Item, Irregular> {
+) -> Cuttable<Item> {
     let first = suites::next_line(text, 0)?.ok_or(Irregular)?;
     let mut line = first;
     while text[line.code] == b'@' {
@@ -666,15 +469,6 @@ fn definition(
     let Some(body) = body.filter(|b| line.opens_suite && b.indent > outer) else {
         return whole_definition(text, context);
     };
-    let hint = hint.filter(|(_, d)| (d.kind == Kind::Class) == (opening == Opening::Class));
-    let header = match hint {
-        Some((old, d)) if old[..d.header_len] == text[..line.end] => Arc::clone(&d.header),
-        _ => Arc::new(header(
-            &text[..line.end],
-            &text[body.start..body.code],
-            opening,
-        )?),
-    };
     let suite_at = Origin {
         byte: body.start,
         line: newlines(&text[..body.start]),
@@ -683,14 +477,30 @@ fn definition(
         Opening::Class => Context::Class,
         _ => Context::Function,
     };
-    let old = hint
-        .filter(|(_, d)| d.column == body.indent)
-        .map(|(old, d)| OldSuite {
-            text: old,
-            at: d.suite_at,
-            suite: &d.suite,
-        });
-    let suite = suite(text, suite_at, body.indent, inner, old)?;
+    let (header, suite) = match (parsed, hint) {
+        (Some((source, origin, node)), _) => (
+            Arc::new(header(source, origin, node, opening)?),
+            parsed_suite(text, suite_at, body.indent, inner, (source, origin, node))?,
+        ),
+        (None, hint) => {
+            let header = match hint {
+                Some((old, d)) if old[..d.header_len] == text[..line.end] => Arc::clone(&d.header),
+                _ => Arc::new(parse_header(
+                    &text[..line.end],
+                    &text[body.start..body.code],
+                    opening,
+                )?),
+            };
+            let old = hint
+                .filter(|(_, d)| d.column == body.indent)
+                .map(|(old, d)| OldSuite {
+                    text: old,
+                    at: d.suite_at,
+                    suite: &d.suite,
+                });
+            (header, suite(text, suite_at, body.indent, inner, old)?)
+        }
+    };
     let last = suite.last().ok_or(Irregular)?;
     let last_end = last.at.byte + last.item.span().ok_or(Irregular)?.end;
     let end = suites::suite_end(text, last_end, body.indent)?;
@@ -752,48 +562,72 @@ fn definition(
     })
 }
 
-/// Decorators and signature, parsed with a body that says nothing, whose tokens are taken off again.
-fn header(
+/// The pieces of a definition's suite, from its node.
+fn parsed_suite(
     text: &[u8],
-    indentation: &[u8],
-    opening: Opening,
-) -> std::result::Result<Header, Irregular> {
+    at: Origin,
+    column: u32,
+    context: Context,
+    (source, origin, node): (&[u8], Origin, Node<'_>),
+) -> Cuttable<Vec<Placed>> {
+    let (cuts, _) = suites::cut(text, at.byte, column, |_| false)?;
+    let cuts: Vec<Cut> = cuts
+        .iter()
+        .map(|c| Cut {
+            start: c.start + origin.byte,
+            ..*c
+        })
+        .collect();
+    let body = undecorated(node).and_then(|n| n.child_by_field_name("body"));
+    let parsed = ParsedSuite {
+        source,
+        nodes: own_nodes(body.ok_or(Irregular)?),
+        context,
+        column,
+        is_first: true,
+    };
+    let items = parsed.items(&cuts, origin.byte + text.len(), origin.plus(at))?;
+    let placed = |(item, at): (Arc<Item>, Origin)| Placed {
+        at: at.minus(origin),
+        item,
+    };
+    Ok(items.into_iter().map(placed).collect())
+}
+
+/// Decorators and signature, parsed with a body that says nothing.
+fn parse_header(text: &[u8], indentation: &[u8], opening: Opening) -> Cuttable<Header> {
     let source = [text, indentation, b"pass\n"].concat();
     let tree = parse_tree(&source).map_err(|_| Irregular)?;
-    let root = tree.root_node();
-    let node = only_definition(root)?;
+    let node = only_definition(tree.root_node())?;
+    header(&source, Origin::default(), node, opening)
+}
+
+/// Decorators and signature of a node; the definition's text starts at `origin` of the source.
+fn header(source: &[u8], origin: Origin, node: Node<'_>, opening: Opening) -> Cuttable<Header> {
     let inner = undecorated(node).ok_or(Irregular)?;
-    if (inner.kind() == "class_definition") != (opening == Opening::Class) {
+    let is_class = opening == Opening::Class;
+    if !is_definition(node.kind()) || (inner.kind() == "class_definition") != is_class {
         return Err(Irregular);
     }
     let mut stream = TokenStream::default();
-    stream.walk(node, &source, Setting::unit(opening != Opening::Class));
-    let v = vocabulary();
-    let body = [
-        v.depth.first + 1,
-        v.token("pass_statement").ok_or(Irregular)?,
-    ];
-    let kept = stream
-        .tokens
-        .len()
-        .checked_sub(body.len())
-        .ok_or(Irregular)?;
-    if stream.tokens[kept..] != body || !stream.left_out.is_empty() {
-        return Err(Irregular);
-    }
-    stream.tokens.truncate(kept);
-    stream.lines.truncate(kept);
-    let mut hashes = name_hashes(&source, &stream.names);
+    let setting = Setting {
+        without_body: true,
+        ..Setting::unit(!is_class)
+    };
+    stream.walk(node, source, setting);
+    let mut hashes = name_hashes(source, &stream.names);
     sort_dedup(&mut hashes);
+    stream.subtract(origin);
+    stream.shrink();
     Ok(Header {
         hashes,
-        name: definition_name(node, &source).into(),
+        name: definition_name(node, source).into(),
         stream,
     })
 }
 
 /// A definition that is parsed as it is.
-fn whole_definition(text: &[u8], context: Context) -> std::result::Result<Item, Irregular> {
+fn whole_definition(text: &[u8], context: Context) -> Cuttable<Item> {
     let tree = parse_tree(text).map_err(|_| Irregular)?;
     let node = only_definition(tree.root_node())?;
     let mut finder = Finder::new(text);
@@ -820,16 +654,11 @@ fn whole_definition(text: &[u8], context: Context) -> std::result::Result<Item, 
 }
 
 /// The one definition that a text without errors consists of.
-fn only_definition(root: Node<'_>) -> std::result::Result<Node<'_>, Irregular> {
+fn only_definition(root: Node<'_>) -> Cuttable<Node<'_>> {
     if root.has_error() {
         return Err(Irregular);
     }
-    let mut cursor = root.walk();
-    let nodes: Vec<Node<'_>> = root
-        .children(&mut cursor)
-        .filter(|c| !c.is_extra())
-        .collect();
-    match nodes[..] {
+    match own_nodes(root)[..] {
         [node] if is_definition(node.kind()) => Ok(node),
         _ => Err(Irregular),
     }

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod incremental;
 pub mod miner;
+mod pieces;
 pub mod suites;
 pub mod tokens;
 pub mod units;

@@ -112,29 +112,46 @@ pub fn line_end(text: &[u8], at: usize) -> usize {
         .map_or(text.len(), |n| at + n + 1)
 }
 
+/// Bytes that the scan of a logical line has to look at.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"\n#\"'\\([{)]}`";
+    let mut i = 0;
+    while i < bytes.len() {
+        table[bytes[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
 /// One past the end of the logical line whose code starts at `at`, and whether it ends in a colon.
 fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
     let mut depth = 0_u32;
-    let mut last = 0_u8;
-    while let Some(&b) = text.get(at) {
-        match b {
+    // Where the last code before the line end may end, if no comment follows it.
+    let mut code_end = None;
+    loop {
+        let Some(step) = text[at..].iter().position(|&b| SPECIAL[usize::from(b)]) else {
+            at = text.len();
+            break;
+        };
+        at += step;
+        match text[at] {
             b'\n' => {
                 if depth == 0 {
-                    return Ok((at + 1, last == b':'));
+                    return Ok((at + 1, ends_in_colon(text, code_end.unwrap_or(at))));
                 }
+                code_end = None;
                 at += 1;
             }
             b'#' => {
+                code_end = Some(at);
                 at = line_end(text, at);
                 // The line end itself is still to be looked at, unless the text ends in the comment.
-                if text.get(at.wrapping_sub(1)) == Some(&b'\n') {
+                if text[at - 1] == b'\n' {
                     at -= 1;
                 }
             }
-            b'"' | b'\'' => {
-                at = string_end(text, at)?;
-                last = b;
-            }
+            b'"' | b'\'' => at = string_end(text, at)?,
             b'\\' => {
                 at += match text.get(at + 1..) {
                     Some([b'\n', ..]) => 2,
@@ -144,19 +161,12 @@ fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
             }
             b'(' | b'[' | b'{' => {
                 depth += 1;
-                last = b;
                 at += 1;
             }
-            b')' | b']' | b'}' => {
-                depth = depth.checked_sub(1).ok_or(Irregular)?;
-                last = b;
-                at += 1;
-            }
-            b' ' | b'\t' | b'\r' => at += 1,
             // Python 2's backquotes are brackets to Python and quotes to the grammar.
             b'`' => return Err(Irregular),
             _ => {
-                last = b;
+                depth = depth.checked_sub(1).ok_or(Irregular)?;
                 at += 1;
             }
         }
@@ -164,7 +174,11 @@ fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
     if depth > 0 {
         return Err(Irregular);
     }
-    Ok((text.len(), last == b':'))
+    Ok((at, ends_in_colon(text, code_end.unwrap_or(at))))
+}
+
+fn ends_in_colon(text: &[u8], end: usize) -> bool {
+    text[..end].trim_ascii_end().ends_with(b":")
 }
 
 /// One past the string whose opening quote is at `at`. Its prefix does not matter: a backslash keeps the next

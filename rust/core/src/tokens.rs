@@ -3,6 +3,8 @@
 //! One depth-first walk with an explicit stack (deeply nested input must not overflow ours), by the rules of
 //! [`crate::vocab`]. A class or module unit leaves out the definitions inside it: they are units of their own.
 
+use std::sync::LazyLock;
+
 use tree_sitter::{Node, TreeCursor};
 
 use crate::units::Origin;
@@ -62,11 +64,104 @@ pub struct TokenStream {
 struct Frame {
     rule: Rule,
     operators: Operators,
-    kind: &'static str,
-    /// The field of its parent that it fills.
-    field: Option<&'static str>,
+    role: Role,
+    /// An attribute that is being called.
+    is_called: bool,
     depth: u16,
     in_import: bool,
+}
+
+/// What a syntax kind means for the nodes below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Other,
+    Module,
+    Block,
+    Import,
+    Attribute,
+    Call,
+    KeywordArgument,
+    /// Every identifier directly below is bound.
+    Binds,
+    /// The identifier in the field `name` is bound.
+    BindsName,
+    /// The identifier in the field `left` is bound.
+    BindsLeft,
+    /// A function or class, which binds its name and opens a unit of its own.
+    Definition,
+    Decorated,
+}
+
+impl Role {
+    fn of(kind: &str) -> Self {
+        match kind {
+            "module" => Role::Module,
+            "block" => Role::Block,
+            "import_statement" | "import_from_statement" | "future_import_statement" => {
+                Role::Import
+            }
+            "attribute" => Role::Attribute,
+            "call" => Role::Call,
+            "keyword_argument" => Role::KeywordArgument,
+            "parameters"
+            | "lambda_parameters"
+            | "typed_parameter"
+            | "list_splat_pattern"
+            | "dictionary_splat_pattern"
+            | "pattern_list"
+            | "tuple_pattern"
+            | "list_pattern"
+            | "as_pattern_target" => Role::Binds,
+            "default_parameter" | "typed_default_parameter" | "named_expression" => Role::BindsName,
+            "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => {
+                Role::BindsLeft
+            }
+            "function_definition" | "class_definition" => Role::Definition,
+            "decorated_definition" => Role::Decorated,
+            _ => Role::Other,
+        }
+    }
+}
+
+/// What of the grammar the walk looks up by number: names are compared once, not at every node.
+struct Grammar {
+    /// By symbol.
+    roles: Vec<Role>,
+    is_async: Vec<bool>,
+    attribute: u16,
+    function: u16,
+    name: u16,
+    left: u16,
+}
+
+static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
+    let language = vocab::language();
+    // The grammar has at most 65,535 symbols by its own type.
+    let symbols = 0..language.node_kind_count() as u16;
+    let kind = |symbol: u16| language.node_kind_for_id(symbol).unwrap_or("");
+    let field = |name: &str| language.field_id_for_name(name).map_or(0, |id| id.get());
+    Grammar {
+        roles: symbols
+            .clone()
+            .map(|s| {
+                if language.node_kind_is_named(s) {
+                    Role::of(kind(s))
+                } else {
+                    Role::Other
+                }
+            })
+            .collect(),
+        is_async: symbols.map(|s| kind(s) == "async").collect(),
+        attribute: field("attribute"),
+        function: field("function"),
+        name: field("name"),
+        left: field("left"),
+    }
+});
+
+/// The field of its parent that the node under the cursor fills, 0 for none.
+fn field_of(cursor: &TreeCursor<'_>) -> u16 {
+    cursor.field_id().map_or(0, |id| id.get())
 }
 
 /// Where a walk starts: what its root's ancestors would say.
@@ -78,6 +173,8 @@ pub struct Setting {
     pub depth: u16,
     /// Nothing but comments stands before the root in its suite, so it may be a docstring.
     pub first: bool,
+    /// Of a definition, only what stands before its body.
+    pub without_body: bool,
 }
 
 impl Setting {
@@ -87,6 +184,7 @@ impl Setting {
             nested,
             depth: 0,
             first: true,
+            without_body: false,
         }
     }
 }
@@ -130,6 +228,14 @@ impl TokenStream {
         }
     }
 
+    /// Gives back memory that it does not need; for streams that are kept.
+    pub(crate) fn shrink(&mut self) {
+        self.tokens.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.left_out.shrink_to_fit();
+    }
+
     fn push(&mut self, token: u16, line: u32) {
         self.tokens.push(token);
         self.lines.push(line);
@@ -140,7 +246,7 @@ impl TokenStream {
         let mut cursor = root.walk();
         let mut stack: Vec<Frame> = Vec::new();
         loop {
-            let descend = self.enter(&cursor, source, &mut stack, setting, root);
+            let descend = self.enter(&cursor, source, &mut stack, setting);
             if descend && cursor.goto_first_child() {
                 continue;
             }
@@ -178,9 +284,10 @@ impl TokenStream {
         source: &[u8],
         stack: &mut Vec<Frame>,
         setting: Setting,
-        root: Node<'_>,
     ) -> bool {
         let node = cursor.node();
+        let grammar = &*GRAMMAR;
+        let symbol = node.kind_id();
         let line = line_of(node.start_position().row);
         let (depth, in_import, parent_operators) = match stack.last() {
             Some(f) => (f.depth, f.in_import, f.operators),
@@ -193,8 +300,12 @@ impl TokenStream {
         let mut frame = Frame {
             rule: Rule::Transparent,
             operators: Operators::Hidden,
-            kind: node.kind(),
-            field: cursor.field_name(),
+            role: grammar
+                .roles
+                .get(usize::from(symbol))
+                .copied()
+                .unwrap_or(Role::Other),
+            is_called: false,
             depth,
             in_import,
         };
@@ -204,21 +315,28 @@ impl TokenStream {
             return true;
         }
         // The definition directly under a decorated root is the root's own.
-        let is_own =
-            stack.is_empty() || (stack.len() == 1 && root.kind() == "decorated_definition");
-        if !setting.nested && !is_own && is_definition(frame.kind) {
+        let is_definition = matches!(frame.role, Role::Definition | Role::Decorated);
+        let is_own = match &stack[..] {
+            [] => true,
+            [only] => only.role == Role::Decorated,
+            _ => false,
+        };
+        if !setting.nested && is_definition && !is_own {
             self.left_out.push((node.start_byte(), node.end_byte()));
             return false;
         }
+        if setting.without_body && frame.role == Role::Block {
+            return false;
+        }
         let v = vocabulary();
-        frame.rule = v.rule(node.kind_id());
-        frame.operators = v.operators(node.kind_id());
+        frame.rule = v.rule(symbol);
+        frame.operators = v.operators(symbol);
         match frame.rule {
             Rule::Skip => return false,
             Rule::Operator(id) => {
                 let shown = match parent_operators {
                     Operators::Hidden => false,
-                    Operators::Async => frame.kind == "async",
+                    Operators::Async => grammar.is_async[usize::from(symbol)],
                     Operators::Shown => true,
                 };
                 if shown {
@@ -265,14 +383,15 @@ impl TokenStream {
             Rule::Kind(id) | Rule::Bracket(id) => self.push(id, line),
             Rule::Transparent => {}
         }
-        if frame.kind == "block" {
-            frame.depth = depth.saturating_add(1);
+        match frame.role {
+            Role::Block => frame.depth = depth.saturating_add(1),
+            Role::Import => frame.in_import = true,
+            Role::Attribute => {
+                let in_call = stack.last().is_some_and(|f| f.role == Role::Call);
+                frame.is_called = in_call && field_of(cursor) == grammar.function;
+            }
+            _ => {}
         }
-        frame.in_import = in_import
-            || matches!(
-                frame.kind,
-                "import_statement" | "import_from_statement" | "future_import_statement"
-            );
         stack.push(frame);
         true
     }
@@ -304,11 +423,14 @@ fn is_docstring(node: Node<'_>, stack: &[Frame], setting: Setting) -> bool {
     }
     // A unit of module statements starts its walk at the statement: its parent is the module itself.
     match stack {
-        [] => setting.first && node.parent().is_some_and(|p| p.kind() == "module"),
-        [.., parent, block] if block.kind == "block" => {
-            matches!(parent.kind, "function_definition" | "class_definition")
+        [] => {
+            setting.first
+                && node
+                    .parent()
+                    .is_some_and(|p| matches!(p.kind(), "module" | "block"))
         }
-        [.., parent] => parent.kind == "module",
+        [.., parent, block] if block.role == Role::Block => parent.role == Role::Definition,
+        [.., parent] => parent.role == Role::Module,
     }
 }
 
@@ -337,49 +459,23 @@ fn string_text(node: Node<'_>, source: &[u8]) -> Vec<u8> {
 /// How the identifier under the cursor is used, from its field and its ancestors.
 fn name_flags(cursor: &TreeCursor<'_>, stack: &[Frame]) -> NameFlags {
     let Some(parent) = stack.last() else { return 0 };
-    let field = cursor.field_name();
-    let mut flags = 0;
-    if parent.in_import {
-        flags |= NAME_IMPORT;
+    let grammar = &*GRAMMAR;
+    let mut flags = if parent.in_import { NAME_IMPORT } else { 0 };
+    if parent.role == Role::Other {
+        return flags;
     }
-    let is_attribute = parent.kind == "attribute" && field == Some("attribute");
-    if is_attribute {
-        flags |= NAME_ATTRIBUTE;
-    }
-    // `f(...)`: the identifier is the function; `a.f(...)`: the attribute around it is.
-    let (caller, filled) = match stack {
-        [.., outer, attribute] if is_attribute => (outer.kind, attribute.field),
-        _ => (parent.kind, field),
-    };
-    let called = caller == "call" && filled == Some("function");
-    if called {
-        flags |= NAME_CALL;
-    }
-    if parent.kind == "keyword_argument" && field == Some("name") {
-        flags |= NAME_KEYWORD;
-    }
-    let bound = match parent.kind {
-        "parameters"
-        | "lambda_parameters"
-        | "typed_parameter"
-        | "list_splat_pattern"
-        | "dictionary_splat_pattern"
-        | "pattern_list"
-        | "tuple_pattern"
-        | "list_pattern"
-        | "as_pattern_target" => true,
-        "default_parameter"
-        | "typed_default_parameter"
-        | "function_definition"
-        | "class_definition"
-        | "named_expression" => field == Some("name"),
-        "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => {
-            field == Some("left")
+    let field = field_of(cursor);
+    flags |= match parent.role {
+        // `f(...)`: the identifier is the function; `a.f(...)`: the attribute around it is.
+        Role::Call if field == grammar.function => NAME_CALL,
+        Role::Attribute if field == grammar.attribute => {
+            NAME_ATTRIBUTE | if parent.is_called { NAME_CALL } else { 0 }
         }
-        _ => false,
+        Role::KeywordArgument if field == grammar.name => NAME_KEYWORD,
+        Role::Binds => NAME_BOUND,
+        Role::BindsName | Role::Definition if field == grammar.name => NAME_BOUND,
+        Role::BindsLeft if field == grammar.left => NAME_BOUND,
+        _ => 0,
     };
-    if bound {
-        flags |= NAME_BOUND;
-    }
     flags
 }

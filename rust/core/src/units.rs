@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use tree_sitter::{Node, Parser, Tree};
 
 use crate::error::{Error, Result};
-use crate::incremental::{Item, Run};
+use crate::pieces::{Item, Module, Run};
 use crate::tokens::{Setting, TokenStream, is_definition};
 use crate::vocab::{self, fnv1a_64};
 
@@ -74,6 +74,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    pub(crate) fn minus(self, outer: Origin) -> Origin {
+        Origin {
+            byte: self.byte - outer.byte,
+            line: self.line - outer.line,
+        }
+    }
+
     pub(crate) fn plus(self, inner: Origin) -> Origin {
         Origin {
             byte: self.byte + inner.byte,
@@ -132,16 +139,12 @@ pub struct Parsed {
     /// Whether the grammar had to recover from an error.
     pub has_error: bool,
     /// The pieces that the next version can take over; none if the source was parsed whole.
-    pub(crate) pieces: Option<crate::incremental::Module>,
+    pub(crate) pieces: Option<Module>,
     names: OnceLock<HashSet<u64>>,
 }
 
 impl Parsed {
-    pub(crate) fn new(
-        units: Vec<Unit>,
-        has_error: bool,
-        pieces: Option<crate::incremental::Module>,
-    ) -> Self {
+    pub(crate) fn new(units: Vec<Unit>, has_error: bool, pieces: Option<Module>) -> Self {
         Parsed {
             units,
             has_error,
