@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.check import check
 from codewm.corpus.errors import UserError
 from codewm.corpus.header import (
     FILE_NAME,
@@ -40,7 +41,6 @@ from codewm.corpus.header import (
     parse,
     read_header,
 )
-from codewm.corpus.ledger import Cause
 from codewm.corpus.packed import LEVEL, Chunks, Packed, pack, rows_of, unpack
 from codewm.corpus.table import COLUMN_TYPES, COMMIT_TYPES, EDIT_COLUMNS, CommitTable, EditTable, Origin
 from codewm_core import TOKENIZER_ID
@@ -57,6 +57,9 @@ _EDIT_NAMES = {"names": "name_ids", "flags": "name_flags", "lines": "name_lines"
 _STATES = {"tokens": "tokens", "offsets": "offsets", "hash": "state_hash"}
 _TEXTS = ("paths", "units", "names")
 _ORIGIN_TEXT = ("identity", "root", "tip", "name")
+# Data sets with two axes, and texts that come from the file system, whose names need not be UTF-8.
+_TABLES = ("edits/action", "edits/lines", "renames", "ledger")
+_ANY_BYTES = ("paths", "repositories/name")
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,8 @@ def read_store(path: Path, keep_chunks: bool = False) -> Store:
         with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
             arrays, chunks = _load(file, keep_chunks)
         table, ledger = _table(arrays, header), arrays["ledger"]
-        table.check()
-        _check_ledger(table, ledger)
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, UnicodeDecodeError) as e:
+        check(table, ledger, header)
+    except (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError) as e:
         raise UnusableError(f"'{path}' is not a store of schema {SCHEMA}: {e}", REBUILD) from e
     return Store(table, ledger, header, chunks)
 
@@ -198,15 +200,20 @@ def _put_chunks(file: h5py.File, name: str, array: NDArray[Any], chunks: Sequenc
 
 def _load(file: h5py.File, keep_chunks: bool) -> tuple[dict[str, NDArray[Any]], dict[str, list[Packed]]]:
     """Every array of a store by name, laid out exactly as `_content` does it."""
+    import h5py
+
     arrays: dict[str, NDArray[Any]] = {}
     packed: dict[str, tuple[NDArray[Any], list[bytes]]] = {}
-    for name, wanted in _types().items():
-        dataset = file[name]
+    for name, (wanted, axes) in _types().items():
+        dataset = _own_dataset(file, name)
         dtype, shape = dataset.dtype, dataset.shape
-        if dtype != np.dtype(wanted).newbyteorder("<") or not shape:
-            raise ValueError(f"{name} is not an array of {np.dtype(wanted)}")
+        if dtype != np.dtype(wanted).newbyteorder("<") or shape is None or len(shape) != axes:
+            raise ValueError(f"{name} is not an array of {np.dtype(wanted)} with {axes} axes")
         rows = rows_of(dtype, shape)
+        layout = dataset.id.get_create_plist()
         if rows == 0:
+            if layout.get_layout() != h5py.h5d.CONTIGUOUS or layout.get_external_count():
+                raise ValueError(f"{name} is stored in another way")
             arrays[name] = dataset[()].astype(wanted, copy=False)
             continue
         filters = (dataset.compression, dataset.shuffle, dataset.fletcher32, dataset.scaleoffset)
@@ -225,8 +232,23 @@ def _load(file: h5py.File, keep_chunks: bool) -> tuple[dict[str, NDArray[Any]], 
     return {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}, chunks
 
 
-def _types() -> dict[str, Any]:
-    """Every data set of a store and its type, in the order of the file."""
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """The data set of this name, if it is in this file: a link could lead to any other."""
+    import h5py
+
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        link = "/".join(parts[:end]).encode("ascii")
+        if file.id.links.get_info(link).type != h5py.h5l.TYPE_HARD:
+            raise ValueError(f"{name} is a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is not an array")
+    return dataset
+
+
+def _types() -> dict[str, tuple[Any, int]]:
+    """Type and number of axes of every data set of a store, in the order of the file."""
     types: dict[str, Any] = {f"states/{name}": COLUMN_TYPES[column] for name, column in _STATES.items()}
     types |= {f"edits/{name}": COLUMN_TYPES[name] for name in EDIT_COLUMNS}
     types |= {f"edit_names/{name}": COLUMN_TYPES[column] for name, column in _EDIT_NAMES.items()}
@@ -236,7 +258,8 @@ def _types() -> dict[str, Any]:
     for name in texts:
         types |= {f"{name}/bytes": np.uint8, f"{name}/offsets": np.int64}
     numbers = ("commits/author", "repositories/commits", "renames", "ledger")
-    return types | dict.fromkeys(numbers, np.int32)
+    types |= dict.fromkeys(numbers, np.int32)
+    return {name: (kind, 2 if name in _TABLES else 1) for name, kind in types.items()}
 
 
 def _arrays(table: EditTable, ledger: NDArray[np.int32]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -291,14 +314,6 @@ def _table(arrays: Mapping[str, NDArray[Any]], header: Header) -> EditTable:
     )
 
 
-def _check_ledger(table: EditTable, ledger: NDArray[np.int32]) -> None:
-    if ledger.ndim != 2 or ledger.shape[1] != 3:
-        raise ValueError("ledger has a wrong shape")
-    limits = (len(table.commits), len(Cause), len(table.paths))
-    if ledger.size and ((ledger < 0).any() or (ledger >= np.array(limits)).any()):
-        raise ValueError("ledger points outside")
-
-
 def _text(name: str, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[Any]]]:
     """Strings as one array of bytes and offsets: exact for bytes that are no UTF-8, and fast."""
     whole = "".join(texts)
@@ -320,7 +335,8 @@ def _strings(arrays: Mapping[str, NDArray[Any]], name: str) -> list[str]:
     if flat.isascii():
         text = flat.decode("ascii")
         return [text[a:b] for a, b in pairwise(offsets)]
-    return [flat[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(offsets)]
+    errors = "surrogateescape" if name in _ANY_BYTES else "strict"
+    return [flat[a:b].decode("utf-8", errors) for a, b in pairwise(offsets)]
 
 
 def _sync_folder(folder: Path) -> None:
