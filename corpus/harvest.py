@@ -165,7 +165,10 @@ class _Run:
         try:
             if self._options.rebuild:
                 return None, ""
-            header = verify(self.path)
+            header = read_header(self.path)
+            if header.tip == self._tip:
+                # Nothing else will be looked at; what is read whole is verified then.
+                header = verify(self.path)
         except FileNotFoundError:
             return None, ""
         except NewerError:
@@ -229,7 +232,7 @@ class _Run:
             skip_merges=options.merges == SKIP,
             salt=salt,
             with_authors=options.with_authors,
-            save=writer.save,
+            save=lambda so_far, skipped: writer.save(so_far, skipped, keep=True),
             save_every=SAVE_SECONDS,
         )
         store = writer.save(table, ledger)
@@ -303,8 +306,8 @@ class _Writer:
     def __init__(self, run: _Run, root: str, chunks: Chunks | None) -> None:
         self._run, self._root, self._chunks = run, root, chunks
 
-    def save(self, table: EditTable, ledger: Ledger) -> Store:
-        """Store what a harvest that ended here would store."""
+    def save(self, table: EditTable, ledger: Ledger, keep: bool = False) -> Store:
+        """Store what a harvest that ended here would store; `keep` if it is not the end."""
         from codewm.corpus.store import Store, write
         from codewm.corpus.table import Origin
 
@@ -315,7 +318,7 @@ class _Writer:
         origin = Origin(header.repository, header.root, header.tip, name.removesuffix(".git"), header.commits)
         table = replace(table, repositories=(origin,))
         rows = ledger.rows()
-        self._chunks = write(run.path, table, rows, header, self._chunks)
+        self._chunks = write(run.path, table, rows, header, self._chunks, keep)
         return Store(table, rows, header)
 
 

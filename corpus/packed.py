@@ -24,8 +24,8 @@ LEVEL = 1
 _TASK = 8
 _THREADS = 8
 
-Packed = tuple[bytes, bytes]
-"""SHA-256 of the content and the compressed chunk."""
+Packed = tuple["bytes | NDArray[np.uint8]", bytes]
+"""The content (or its SHA-256, where it need not stay in memory) and the compressed chunk."""
 Chunks = Mapping[str, Sequence[Packed]]
 """The chunks of a whole file by data set."""
 Task = TypeVar("Task")
@@ -40,8 +40,11 @@ def rows_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     return max(CHUNK_BYTES // row, 1)
 
 
-def pack(arrays: Mapping[str, NDArray[Any]], known: Chunks) -> dict[str, list[Packed]]:
-    """Compress arrays, except for chunks that are `known` at the same place with the same content."""
+def pack(arrays: Mapping[str, NDArray[Any]], known: Chunks, keep: bool = False) -> dict[str, list[Packed]]:
+    """Compress arrays, except for chunks that are `known` at the same place with the same content.
+
+    What is returned can be `known` the next time if `keep` is asked for.
+    """
     tasks = []
     for name, array in arrays.items():
         rows = rows_of(array.dtype, array.shape)
@@ -52,7 +55,7 @@ def pack(arrays: Mapping[str, NDArray[Any]], known: Chunks) -> dict[str, list[Pa
     def work(task: tuple[str, NDArray[Any], int, range]) -> list[Packed]:
         name, array, rows, which = task
         old = known.get(name, ())
-        return [_pack_one(array[i * rows : (i + 1) * rows], rows, old[i : i + 1]) for i in which]
+        return [_pack_one(array[i * rows : (i + 1) * rows], rows, old[i : i + 1], keep) for i in which]
 
     packed: dict[str, list[Packed]] = {name: [] for name in arrays}
     for task, done in zip(tasks, _in_threads(work, tasks), strict=True):
@@ -60,12 +63,10 @@ def pack(arrays: Mapping[str, NDArray[Any]], known: Chunks) -> dict[str, list[Pa
     return packed
 
 
-def unpack(
-    stored: Mapping[str, tuple[NDArray[Any], Sequence[bytes]]], keep: bool = False
-) -> dict[str, list[Packed]]:
-    """Fill each array from its compressed chunks. Raises `ValueError` for a chunk of another size.
+def unpack(stored: Mapping[str, tuple[NDArray[Any], Sequence[bytes]]]) -> dict[str, list[Packed]]:
+    """Fill each array from its compressed chunks; return them for `pack`, with views into the arrays.
 
-    Returns the chunks with their checksums if they are to be kept for `pack`.
+    Raises `ValueError` for a chunk of another size.
     """
     tasks = []
     for name, (array, chunks) in stored.items():
@@ -75,24 +76,23 @@ def unpack(
 
     def work(task: tuple[str, NDArray[Any], int, int, Sequence[bytes]]) -> list[Packed]:
         name, array, rows, first, chunks = task
-        done = []
-        for i, chunk in enumerate(chunks, first):
-            digest = _unpack_one(name, chunk, array[i * rows : (i + 1) * rows], rows, keep)
-            done.append((digest, chunk))
-        return done
+        return [
+            (_unpack_one(name, chunk, array[i * rows : (i + 1) * rows], rows), chunk)
+            for i, chunk in enumerate(chunks, first)
+        ]
 
     packed: dict[str, list[Packed]] = {name: [] for name in stored}
     for task, done in zip(tasks, _in_threads(work, tasks), strict=True):
-        if keep:
-            packed[task[0]] += done
+        packed[task[0]] += done
     return packed
 
 
-def _pack_one(part: NDArray[Any], rows: int, old: Sequence[Packed]) -> Packed:
+def _pack_one(part: NDArray[Any], rows: int, old: Sequence[Packed], keep: bool) -> Packed:
     raw = np.ascontiguousarray(part).view(np.uint8).reshape(-1, part.dtype.itemsize)
-    digest = hashlib.sha256(raw.data).digest()
-    if old and old[0][0] == digest:
-        return old[0]
+    known, chunk = old[0] if old else (b"", b"")
+    digest = hashlib.sha256(raw.data).digest() if keep or (isinstance(known, bytes) and known) else b""
+    if old and (known == digest if isinstance(known, bytes) else np.array_equal(known, raw)):
+        return digest, chunk
     if len(part) < rows:
         full = np.zeros((len(raw) // len(part) * rows, raw.shape[1]), np.uint8)
         full[: len(raw)] = raw
@@ -104,7 +104,7 @@ def _pack_one(part: NDArray[Any], rows: int, old: Sequence[Packed]) -> Packed:
     return digest, zlib.compress(shuffled.data, LEVEL)
 
 
-def _unpack_one(name: str, chunk: bytes, part: NDArray[Any], rows: int, keep: bool) -> bytes:
+def _unpack_one(name: str, chunk: bytes, part: NDArray[Any], rows: int) -> NDArray[np.uint8]:
     size = part.dtype.itemsize
     elements = part.size // len(part) * rows
     inflate = zlib.decompressobj()
@@ -118,7 +118,7 @@ def _unpack_one(name: str, chunk: bytes, part: NDArray[Any], rows: int, keep: bo
     out = part.view(np.uint8).reshape(-1, size)
     for i, plane in enumerate(np.frombuffer(raw, np.uint8).reshape(size, elements)):
         out[:, i] = plane[: len(out)]
-    return hashlib.sha256(out.data).digest() if keep else b""
+    return out
 
 
 def _in_threads(work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterable[Result]:

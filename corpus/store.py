@@ -74,13 +74,19 @@ class Store:
 
 
 def write(
-    path: Path, table: EditTable, ledger: NDArray[np.int32], header: Header, known: Chunks | None = None
+    path: Path,
+    table: EditTable,
+    ledger: NDArray[np.int32],
+    header: Header,
+    known: Chunks | None = None,
+    keep: bool = False,
 ) -> Chunks:
     """Write a store in place of what is at `path`. Raises `UserError` if the disk refuses.
 
-    `known` chunks (of the file before) are not compressed again; returns those of this file.
+    `known` chunks (of the file before) are not compressed again. With `keep`, what is returned are those of this
+    file, to be known when the next one is written.
     """
-    content, chunks = _content(dict(_arrays(table, ledger)), header, known or {})
+    content, chunks = _content(dict(_arrays(table, ledger)), header, known or {}, keep)
     block = _head(header, *_digest(io.BytesIO(content)))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -143,12 +149,12 @@ def read_store(path: Path, keep_chunks: bool = False) -> Store:
 
     try:
         with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
-            arrays, chunks = _load(file, keep_chunks)
+            arrays, chunks = _load(file)
         table, ledger = _table(arrays, header), arrays["ledger"]
         check(table, ledger, header)
     except (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError) as e:
         raise UnusableError(f"'{path}' is not a store of schema {SCHEMA}: {e}", REBUILD) from e
-    return Store(table, ledger, header, chunks)
+    return Store(table, ledger, header, chunks if keep_chunks else {})
 
 
 def sums_as_dict(sums: Mapping[str, Sums]) -> dict[str, Any]:
@@ -166,13 +172,13 @@ def sums_as_dict(sums: Mapping[str, Sums]) -> dict[str, Any]:
 
 
 def _content(
-    arrays: Mapping[str, NDArray[Any]], header: Header, known: Chunks
+    arrays: Mapping[str, NDArray[Any]], header: Header, known: Chunks, keep: bool
 ) -> tuple[bytes, dict[str, list[Packed]]]:
     """The file with an empty first block, and its compressed chunks."""
     import h5py
 
     arrays = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in arrays.items()}
-    chunks = pack({name: a for name, a in arrays.items() if rows_of(a.dtype, a.shape)}, known)
+    chunks = pack({name: a for name, a in arrays.items() if rows_of(a.dtype, a.shape)}, known, keep)
     # Made in memory, so that a full disk meets one plain write and not the inside of the HDF5 library.
     with h5py.File(
         "store", "w", driver="core", backing_store=False, block_size=1 << 20, userblock_size=HEADER_BYTES
@@ -198,7 +204,7 @@ def _put_chunks(file: h5py.File, name: str, array: NDArray[Any], chunks: Sequenc
         dataset.id.write_direct_chunk((i * rows, *rest), chunk)
 
 
-def _load(file: h5py.File, keep_chunks: bool) -> tuple[dict[str, NDArray[Any]], dict[str, list[Packed]]]:
+def _load(file: h5py.File) -> tuple[dict[str, NDArray[Any]], dict[str, list[Packed]]]:
     """Every array of a store by name, laid out exactly as `_content` does it."""
     import h5py
 
@@ -228,7 +234,7 @@ def _load(file: h5py.File, keep_chunks: bool) -> tuple[dict[str, NDArray[Any]], 
             raise ValueError(f"{name} has chunks of a wrong size")
         arrays[name] = np.empty(shape, dtype)
         packed[name] = (arrays[name], [bytes(chunk) for _, chunk in found])
-    chunks = unpack(packed, keep_chunks)
+    chunks = unpack(packed)
     return {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}, chunks
 
 
