@@ -118,8 +118,10 @@ def progress(description: str, total: float | None, unit: str = "") -> Iterator[
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             """Show how many per second, lately."""
-            speed = task.finished_speed or task.speed
-            return Text("" if not unit or speed is None else f"{speed:,.0f} {unit}/s")
+            elapsed = task.elapsed or 0.0
+            # At first there is no "lately".
+            speed = task.finished_speed or task.speed or (task.completed / elapsed if elapsed else 0.0)
+            return Text(f"{speed:,.0f} {unit}/s" if unit and speed else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),

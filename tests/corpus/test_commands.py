@@ -2,12 +2,18 @@
 
 1. The table of a harvest shows both sums; JSON holds the same numbers; stdout is data and stderr is talk.
 2. Names from a repository are shown inert.
-3. Bad input is exit 2 with a hint; a store that cannot be used does not stop `info`.
+3. On a terminal, progress has a rate and the time left; elsewhere there is none.
+4. Bad input is exit 2 with a hint; a store that cannot be used does not stop `info`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +41,7 @@ def test_json(history: Path) -> None:
         assert kind["balanced"]
         assert kind["file_changes"] == kind["with_edits"] + sum(kind["skipped"].values())
     again = json.loads(run_cli("harvest", "--json", "--quiet", str(history)).out)
+    assert [{**row, "repositories": [row]} for row in again["repositories"]] == [again]
     assert again["how"] == "unchanged"
     assert again["file_changes"] == first["file_changes"]
 
@@ -97,3 +104,27 @@ def test_a_damaged_store_is_rebuilt_by_harvest_alone(git_repo: GitRepo) -> None:
     ran = run_cli("harvest", cwd=git_repo.path)
     assert (ran.status, "started over: " in ran.err, "damaged" in ran.err) == (0, True, True)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_progress_on_a_terminal(history: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    code = "import sys; from codewm.cli.main import main; sys.exit(main(['harvest', *sys.argv[1:]]))"
+    command = [sys.executable, "-c", code, str(history)]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says that the other side is gone by an error
+        while got := os.read(ours, 1 << 16):
+            shown += got
+    os.close(ours)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert b"commits/s" in shown
+    assert re.search(rb"\d:\d\d:\d\d", shown)
+    assert out.startswith(b"Python file changes")
+    plain = run_cli("harvest", "--rebuild", str(history))
+    assert "commits/s" not in plain.err

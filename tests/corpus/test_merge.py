@@ -5,7 +5,8 @@
 3. It is the same bytes each time, whatever stands at its place, and is not written when nothing is new.
 4. The same repository twice, other settings, an input as the output and somebody's file are refused.
 5. Who needs the past of one repository refuses it; the split goes by each repository's own time.
-6. The command harvests each repository by itself; one that fails stops neither the others nor is it hidden.
+6. Training takes a corpus as it takes its stores one by one, and no repository twice.
+7. The command harvests each repository by itself; one that fails stops neither the others nor is it hidden.
 """
 
 from __future__ import annotations
@@ -298,3 +299,48 @@ def test_bad_words(files: list[Path], tmp_path: Path, words: list[str]) -> None:
     assert (ran.status, ran.out) == (2, "")
     assert "hint: " in ran.err
     assert not (tmp_path / "c.h5").exists()
+
+
+@pytest.fixture
+def busy(tmp_path: Path, options: Options) -> list[Path]:
+    """Stores of two repositories with enough edits to train on, the second of them years younger."""
+    made = []
+    for name, start in (("old", 1_500_000_000), ("new", 1_700_000_000)):
+        repo = GitRepo(tmp_path / name)
+        for i in range(30):
+            body = "".join(f"def {name}{j}(a):\n    return a * {i + j} + {j}\n\n\n" for j in range(8))
+            repo.commit(f"c{i}", {"m.py": body}, when=start + i * 3600)
+        with Repository.open(repo.path) as opened:
+            made.append(harvest(opened, options, tmp_path / f"{name}.h5").path)
+    return made
+
+
+def test_training_takes_a_corpus_like_its_stores(busy: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from codewm.model.batches import prepare
+    from codewm.model.config import TrainConfig
+
+    merge_files(busy, tmp_path / "corpus.h5")
+    corpus = read_store(tmp_path / "corpus.h5").table
+    together = prepare([corpus], TrainConfig())
+    apart = prepare([read(f) for f in busy], TrainConfig())
+    assert together.ledger == apart.ledger
+    for part in ("fit", "validation", "holdout"):
+        rows = getattr(together, part)
+        assert rows.tolist() == getattr(apart, part).tolist()
+        assert set(corpus.commits.repository[corpus.commit[rows]].tolist()) == {0, 1}
+    for side in ("before", "after"):
+        states = [
+            data.tokens[data.offsets[i] : data.offsets[i + 1]].tolist()
+            for data in (together, apart)
+            for i in getattr(data, side).tolist()
+        ]
+        assert states[: len(states) // 2] == states[len(states) // 2 :]
+
+
+def test_training_refuses_a_repository_that_comes_twice(busy: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    merge_files(busy, tmp_path / "corpus.h5")
+    words = ["--corpus", str(tmp_path / "corpus.h5"), "--corpus", str(busy[1])]
+    ran = run_cli("train", *words, "--output", str(tmp_path / "m.safetensors"))
+    assert (ran.status, "are the same repository" in ran.err) == (2, True)
