@@ -106,6 +106,8 @@ def like_stored(repo: Repository, options: Options) -> Options:
         header = read_header(store_path(repo))
     except (UserError, FileNotFoundError):
         return options
+    if header.since and not repo.has(header.since):
+        return options
     return replace(
         options,
         max_commits=header.max_commits,

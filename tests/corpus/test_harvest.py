@@ -29,7 +29,13 @@ import numpy as np
 import pytest
 
 import codewm_core as core
-from codewm.corpus import builder, edits, header as header_module, store as store_module
+from codewm.corpus import (
+    builder,
+    edits,
+    harvest as harvest_module,
+    header as header_module,
+    store as store_module,
+)
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Harvest, Options, harvest, like_stored, store_path
@@ -599,3 +605,30 @@ def test_training_keeps_the_limits_of_the_store(skewed: GitRepo, options: Option
     run(skewed.path, asked)
     with Repository.open(skewed.path) as repo:
         assert harvest(repo, like_stored(repo, options)).how == "unchanged"
+
+
+def test_a_limited_harvest_goes_on_where_it_was_stopped(
+    git_repo: GitRepo, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(12):
+        git_repo.commit(f"c{i}", {"a.py": f"def f():\n    return {i}\n"})
+    few = replace(options, max_commits=8)
+    expected = run(git_repo.path, few).path.read_bytes()
+    written: list[int] = []
+    write = store_module.write
+
+    def write_once(path: Path, table: Any, *rest: Any) -> Any:
+        written.append(len(table.commits))
+        if len(written) > 1:
+            raise KeyboardInterrupt
+        return write(path, table, *rest)
+
+    monkeypatch.setattr(edits, "BATCH_BYTES", 1)
+    monkeypatch.setattr(harvest_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(store_module, "write", write_once)
+    with pytest.raises(KeyboardInterrupt):
+        run(git_repo.path, replace(few, rebuild=True))
+    monkeypatch.undo()
+    result = run(git_repo.path, few)
+    assert (result.how, result.new_commits) == ("appended", 8 - written[0])
+    assert result.path.read_bytes() == expected
