@@ -242,9 +242,9 @@ impl Miner {
 
     /// Lets go of versions that no later change names, or that will be given again.
     pub fn forget<'k>(&mut self, keys: impl Iterator<Item = &'k str>) {
-        for key in keys {
-            self.files.remove(key);
-        }
+        let gone: Vec<Arc<File>> = keys.filter_map(|key| self.files.remove(key)).collect();
+        // Thousands of small pieces: freed beside the next batch.
+        rayon::spawn(move || drop(gone));
     }
 
     /// Parses the new versions, each after the one that it was made from, and compares.

@@ -4,11 +4,13 @@ use pyo3::prelude::*;
 
 mod engine;
 mod error;
+mod memory;
 mod miner;
 mod source;
 
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    memory::install();
     error::register(m)?;
     source::register(m)?;
     miner::register(m)?;
