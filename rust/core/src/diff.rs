@@ -479,13 +479,24 @@ fn line_counts(before: &[u8], after: &[u8]) -> (u32, u32) {
     let (before, after) = (&before[start..], &after[start..]);
     let suffix = common_suffix(before, after);
     let shared = &before[before.len() - suffix..];
-    // A line at the very start of the shared end may be longer on one side.
-    let kept = shared
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(suffix, |i| i + 1);
+    // The line in which the shared end begins may be longer on one side.
+    let whole = [before, after].map(|text| {
+        let rest = &text[..text.len() - suffix];
+        rest.is_empty() || rest.ends_with(b"\n")
+    });
+    let kept = match whole {
+        [true, true] => 0,
+        _ => shared
+            .iter()
+            .position(|&b| b == b'\n')
+            .map_or(suffix, |i| i + 1),
+    };
     let cut = suffix - kept;
     let (before, after) = (&before[..before.len() - cut], &after[..after.len() - cut]);
+    if before.is_empty() || after.is_empty() {
+        let lines = |text: &[u8]| text.split_inclusive(|&b| b == b'\n').count() as u32;
+        return (lines(after), lines(before));
+    }
     let mut input = InternedInput::default();
     input.update_before(before.split_inclusive(|&b| b == b'\n'));
     input.update_after(after.split_inclusive(|&b| b == b'\n'));

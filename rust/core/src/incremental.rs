@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::pieces::{
     Content, Definition, Header, Item, Module, Placed, Span, Statements, WholeDefinition,
 };
+use crate::shapes::{Filled, Lexed};
 use crate::suites::{self, Cut, Irregular, Opening};
 use crate::tokens::{NameUse, Setting, TokenStream, is_definition};
 use crate::units::{
@@ -185,7 +186,7 @@ fn pieces(
             middle.iter().find(|p| old_text(p) == piece)
         }
     };
-    // Pieces without anything to take over: they are parsed together where they follow each other.
+    // Statements with nothing to take over: they are parsed together where they follow each other.
     let mut fresh: Vec<Cut> = Vec::new();
     let mut put = |item: Arc<Item>, start: usize, out: &mut Vec<Placed>| {
         out.push(Placed {
@@ -197,32 +198,25 @@ fn pieces(
     for (cut, end) in cuts.iter().zip(ends) {
         let piece = &text[cut.start..end];
         let is_first = out.is_empty() && fresh.is_empty();
-        let same = same_text(piece).filter(|p| p.item.fits(is_first));
-        let hint = match same {
-            None if cut.opening != Opening::Statement && context != Context::Function => {
-                same_name(piece, cut.opening, middle)
-            }
-            _ => None,
-        };
-        if same.is_none() && hint.is_none() {
+        let defines = cut.opening != Opening::Statement && context != Context::Function;
+        let item = if let Some(same) = same_text(piece).filter(|p| p.item.fits(is_first)) {
+            Arc::clone(&same.item)
+        } else if defines {
+            let hint = same_name(piece, cut.opening, middle).map(|(p, d)| (old_text(p), d));
+            Arc::new(definition(piece, column, cut.opening, context, hint)?)
+        } else if let Some(item) = seen_statement(piece, context, is_first) {
+            Arc::new(item)
+        } else {
             fresh.push(*cut);
             continue;
-        }
-        for (item, start) in parse_run(text, &fresh, cut.start, column, context, out.is_empty())? {
+        };
+        for (item, start) in parse_run(text, &fresh, cut.start, context, out.is_empty())? {
             put(item, start, out);
         }
         fresh.clear();
-        let item = match (same, hint) {
-            (Some(same), _) => Arc::clone(&same.item),
-            (None, Some((p, d))) => {
-                let hint = Some((old_text(p), d));
-                Arc::new(definition(piece, column, cut.opening, context, None, hint)?)
-            }
-            (None, None) => continue,
-        };
         put(item, cut.start, out);
     }
-    for (item, start) in parse_run(text, &fresh, end, column, context, out.is_empty())? {
+    for (item, start) in parse_run(text, &fresh, end, context, out.is_empty())? {
         put(item, start, out);
     }
     Ok(())
@@ -261,12 +255,74 @@ fn defined_name(piece: &[u8]) -> Option<&[u8]> {
     words.find(|w| !matches!(*w, b"async" | b"def" | b"class"))
 }
 
-/// Parses consecutive pieces of a suite, the last of which ends at `end`: each with its start.
+/// All that the tokens of a statement depend on beside its lexemes.
+fn shape_setting(text: &[u8], context: Context, is_first: bool) -> u8 {
+    context as u8 | u8::from(is_first && may_be_docstring(text)) << 2
+}
+
+/// What a header's setting is told from a statement's by.
+const HEADER: u8 = 1 << 3;
+
+fn may_be_docstring(text: &[u8]) -> bool {
+    let code = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
+    code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b))
+}
+
+/// A statement whose shape was parsed before.
+fn seen_statement(text: &[u8], context: Context, is_first: bool) -> Option<Item> {
+    let lexed = Lexed::read(text, shape_setting(text, context, is_first))?;
+    let mut filled = lexed.fill(text)?;
+    filled.stream.shrink();
+    Some(statements(text, filled, Vec::new(), context, is_first))
+}
+
+/// The item of a piece, from its tokens and nodes.
+fn statements(
+    text: &[u8],
+    filled: Filled,
+    units: Vec<Unit>,
+    context: Context,
+    is_first: bool,
+) -> Item {
+    let Filled { mut stream, nodes } = filled;
+    let mut hashes = name_hashes(text, &stream.names);
+    for unit in &units {
+        hashes.extend(name_hashes(text, &unit.stream().names));
+    }
+    sort_dedup(&mut hashes);
+    let mut node_hashes = Vec::new();
+    // Only runs of module statements are made of nodes.
+    if context == Context::Module {
+        node_hashes.extend(nodes.iter().map(|n| {
+            let inside = |l: &&(usize, usize)| l.0 >= n.start && l.1 <= n.end;
+            let left_out: Vec<_> = stream.left_out.iter().filter(inside).copied().collect();
+            SourceHash::of(text, (n.start, n.end), &left_out)
+        }));
+    }
+    stream.places = None;
+    Item {
+        len: text.len(),
+        content: Content::Statements(Statements {
+            stream,
+            hashes,
+            first: is_first,
+            sensitive: may_be_docstring(text),
+            span: nodes.first().zip(nodes.last()).map(|(f, l)| Span {
+                end: l.end,
+                end_line: l.end_line,
+                ..*f
+            }),
+            node_hashes,
+            units,
+        }),
+    }
+}
+
+/// Parses consecutive statements of a suite, the last of which ends at `end`: each with its start.
 fn parse_run(
     text: &[u8],
     cuts: &[Cut],
     end: usize,
-    column: u32,
     context: Context,
     is_first: bool,
 ) -> Cuttable<Vec<(Arc<Item>, usize)>> {
@@ -279,23 +335,30 @@ fn parse_run(
     if root.has_error() {
         return Err(Irregular);
     }
-    let parsed = ParsedSuite {
-        source: run,
-        nodes: own_nodes(root),
-        context,
-        column,
-        is_first,
+    let mut nodes = own_nodes(root).into_iter().peekable();
+    let mut lines = LineCounter {
+        text: run,
+        at: Origin::default(),
     };
-    let moved: Vec<Cut> = cuts
-        .iter()
-        .map(|c| Cut {
-            start: c.start - first.start,
-            ..*c
-        })
-        .collect();
-    let items = parsed.items(&moved, run.len(), Origin::default())?;
-    let start = |(item, at): (Arc<Item>, Origin)| (item, at.byte + first.start);
-    Ok(items.into_iter().map(start).collect())
+    let mut out = Vec::with_capacity(cuts.len());
+    let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
+    for (i, (cut, end)) in cuts.iter().zip(ends).enumerate() {
+        let range = cut.start - first.start..end - first.start;
+        let origin = lines.to(range.start);
+        let mut own = Vec::new();
+        while let Some(node) = nodes.next_if(|n| n.start_byte() < range.end) {
+            if node.start_byte() < range.start || node.end_byte() > range.end {
+                return Err(Irregular);
+            }
+            own.push(node);
+        }
+        let item = statement(run, range, origin, &own, context, is_first && i == 0)?;
+        out.push((Arc::new(item), cut.start));
+    }
+    match nodes.next() {
+        None => Ok(out),
+        Some(_) => Err(Irregular),
+    }
 }
 
 /// A node's children but for comments.
@@ -305,159 +368,83 @@ fn own_nodes(node: Node<'_>) -> Vec<Node<'_>> {
     children.filter(|c| !c.is_extra()).collect()
 }
 
-/// The nodes of a suite without errors, in the text that was parsed.
-struct ParsedSuite<'s, 't> {
-    source: &'s [u8],
-    nodes: Vec<Node<'t>>,
+/// The piece in a range of what was parsed, with its nodes.
+fn statement(
+    run: &[u8],
+    range: Range<usize>,
+    origin: Origin,
+    nodes: &[Node<'_>],
     context: Context,
-    column: u32,
-    /// It begins with the first statement of its suite.
     is_first: bool,
+) -> Cuttable<Item> {
+    let text = &run[range];
+    let units = inner_units(run, nodes, context)?;
+    if !units.is_empty() && run.len() > text.len() {
+        // They count from the start of what was parsed: parse this piece alone.
+        let cut = Cut {
+            start: 0,
+            opening: Opening::Statement,
+        };
+        let items = parse_run(text, &[cut], text.len(), context, is_first)?;
+        let item = items
+            .into_iter()
+            .next()
+            .and_then(|(item, _)| Arc::into_inner(item));
+        return item.ok_or(Irregular);
+    }
+    let setting = Setting {
+        depth: u16::from(context != Context::Module),
+        first: is_first,
+        ..Setting::unit(context == Context::Function)
+    };
+    let mut stream = TokenStream {
+        places: Some(Vec::new()),
+        ..TokenStream::default()
+    };
+    for &node in nodes {
+        stream.walk(node, run, setting);
+    }
+    stream.subtract(origin);
+    stream.shrink();
+    let spans = nodes.iter().map(|n| Span {
+        start: n.start_byte() - origin.byte,
+        end: n.end_byte() - origin.byte,
+        start_line: row(n.start_position().row) - origin.line,
+        end_line: row(n.end_position().row) - origin.line,
+    });
+    let nodes: Vec<Span> = spans.collect();
+    if units.is_empty()
+        && let Some(lexed) = Lexed::read(text, shape_setting(text, context, is_first))
+    {
+        lexed.learn(text, &stream, &nodes);
+    }
+    let filled = Filled { stream, nodes };
+    Ok(statements(text, filled, units, context, is_first))
 }
 
-impl ParsedSuite<'_, '_> {
-    /// One item for each cut, and where it starts; all that lies before the first is at `before`.
-    fn items(
-        &self,
-        cuts: &[Cut],
-        end: usize,
-        before: Origin,
-    ) -> Cuttable<Vec<(Arc<Item>, Origin)>> {
-        let mut nodes = self.nodes.iter().copied().peekable();
-        let mut lines = LineCounter {
-            text: self.source,
-            at: before,
-        };
-        let mut out = Vec::with_capacity(cuts.len());
-        let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
-        for (i, (cut, end)) in cuts.iter().zip(ends).enumerate() {
-            let origin = lines.to(cut.start);
-            let mut own = Vec::new();
-            while let Some(node) = nodes.next_if(|n| n.start_byte() < end) {
-                if node.start_byte() < cut.start || node.end_byte() > end {
-                    return Err(Irregular);
-                }
-                own.push(node);
-            }
-            let range = cut.start..end;
-            let item = match (cut.opening, &own[..]) {
-                (Opening::Function | Opening::Class, [node])
-                    if self.context != Context::Function =>
-                {
-                    let parsed = Some((self.source, origin, *node));
-                    let text = &self.source[range];
-                    definition(text, self.column, cut.opening, self.context, parsed, None)?
-                }
-                _ => self.statement(range, origin, &own, self.is_first && i == 0)?,
-            };
-            out.push((Arc::new(item), origin));
-        }
-        match nodes.next() {
-            None => Ok(out),
-            Some(_) => Err(Irregular),
-        }
+/// Definitions inside compound statements, outside functions.
+fn inner_units(run: &[u8], nodes: &[Node<'_>], context: Context) -> Cuttable<Vec<Unit>> {
+    if context == Context::Function {
+        return Ok(Vec::new());
     }
-
-    /// The piece in a range of the source, with its nodes.
-    fn statement(
-        &self,
-        range: Range<usize>,
-        origin: Origin,
-        nodes: &[Node<'_>],
-        is_first: bool,
-    ) -> Cuttable<Item> {
-        let source = self.source;
-        let units = self.inner_units(nodes)?;
-        if !units.is_empty() && source.len() > range.len() {
-            // They count from the start of what was parsed: parse this piece alone.
-            let cut = Cut {
-                start: 0,
-                opening: Opening::Statement,
-            };
-            let text = &source[range];
-            let items = parse_run(
-                text,
-                &[cut],
-                text.len(),
-                self.column,
-                self.context,
-                is_first,
-            )?;
-            let item = items
-                .into_iter()
-                .next()
-                .and_then(|(item, _)| Arc::into_inner(item));
-            return item.ok_or(Irregular);
+    let mut finder = Finder::new(run);
+    for &node in nodes {
+        // Where the text did not look like one.
+        if is_definition(node.kind()) {
+            return Err(Irregular);
         }
-        let setting = Setting {
-            depth: u16::from(self.context != Context::Module),
-            first: is_first,
-            ..Setting::unit(self.context == Context::Function)
-        };
-        let mut stream = TokenStream::default();
-        let mut node_hashes = Vec::with_capacity(nodes.len());
-        for &node in nodes {
-            let before = stream.left_out.len();
-            stream.walk(node, source, setting);
-            // Only runs of module statements are made of nodes.
-            if self.context == Context::Module {
-                let span = (node.start_byte(), node.end_byte());
-                node_hashes.push(SourceHash::of(source, span, &stream.left_out[before..]));
-            }
-        }
-        let mut hashes = name_hashes(source, &stream.names);
-        for unit in &units {
-            hashes.extend(name_hashes(source, &unit.stream().names));
-        }
-        sort_dedup(&mut hashes);
-        stream.subtract(origin);
-        stream.shrink();
-        let text = &source[range];
-        let code = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
-        Ok(Item {
-            len: text.len(),
-            content: Content::Statements(Statements {
-                stream,
-                hashes,
-                first: is_first,
-                sensitive: code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b)),
-                span: nodes.first().zip(nodes.last()).map(|(f, l)| Span {
-                    start: f.start_byte() - origin.byte,
-                    end: l.end_byte() - origin.byte,
-                    start_line: row(f.start_position().row) - origin.line,
-                    end_line: row(l.end_position().row) - origin.line,
-                }),
-                node_hashes,
-                units,
-            }),
-        })
+        finder.definitions(node, context == Context::Class);
     }
-
-    /// Definitions inside compound statements, outside functions.
-    fn inner_units(&self, nodes: &[Node<'_>]) -> Cuttable<Vec<Unit>> {
-        if self.context == Context::Function {
-            return Ok(Vec::new());
-        }
-        let mut finder = Finder::new(self.source);
-        for &node in nodes {
-            // Where the text did not look like one.
-            if is_definition(node.kind()) {
-                return Err(Irregular);
-            }
-            finder.definitions(node, self.context == Context::Class);
-        }
-        Ok(finder.units)
-    }
+    Ok(finder.units)
 }
 
-/// A function or class. `text` is its piece; `parsed` is the text that was parsed, where the piece is in it, and
-/// the node; `hint` is an old definition and its text, where there is something to take over.
+/// A function or class. `text` is its piece; `hint` is an old definition and its text, where there is something to
+/// take over.
 fn definition(
     text: &[u8],
     outer: u32,
     opening: Opening,
     context: Context,
-    parsed: Option<(&[u8], Origin, Node<'_>)>,
     hint: Option<(&[u8], &Definition)>,
 ) -> Cuttable<Item> {
     let first = suites::next_line(text, 0)?.ok_or(Irregular)?;
@@ -477,30 +464,22 @@ fn definition(
         Opening::Class => Context::Class,
         _ => Context::Function,
     };
-    let (header, suite) = match (parsed, hint) {
-        (Some((source, origin, node)), _) => (
-            Arc::new(header(source, origin, node, opening)?),
-            parsed_suite(text, suite_at, body.indent, inner, (source, origin, node))?,
-        ),
-        (None, hint) => {
-            let header = match hint {
-                Some((old, d)) if old[..d.header_len] == text[..line.end] => Arc::clone(&d.header),
-                _ => Arc::new(parse_header(
-                    &text[..line.end],
-                    &text[body.start..body.code],
-                    opening,
-                )?),
-            };
-            let old = hint
-                .filter(|(_, d)| d.column == body.indent)
-                .map(|(old, d)| OldSuite {
-                    text: old,
-                    at: d.suite_at,
-                    suite: &d.suite,
-                });
-            (header, suite(text, suite_at, body.indent, inner, old)?)
-        }
+    let header = match hint {
+        Some((old, d)) if old[..d.header_len] == text[..line.end] => Arc::clone(&d.header),
+        _ => Arc::new(header(
+            &text[..line.end],
+            &text[body.start..body.code],
+            opening,
+        )?),
     };
+    let old = hint
+        .filter(|(_, d)| d.column == body.indent)
+        .map(|(old, d)| OldSuite {
+            text: old,
+            at: d.suite_at,
+            suite: &d.suite,
+        });
+    let suite = suite(text, suite_at, body.indent, inner, old)?;
     let last = suite.last().ok_or(Irregular)?;
     let last_end = last.at.byte + last.item.span().ok_or(Irregular)?.end;
     let end = suites::suite_end(text, last_end, body.indent)?;
@@ -562,68 +541,53 @@ fn definition(
     })
 }
 
-/// The pieces of a definition's suite, from its node.
-fn parsed_suite(
-    text: &[u8],
-    at: Origin,
-    column: u32,
-    context: Context,
-    (source, origin, node): (&[u8], Origin, Node<'_>),
-) -> Cuttable<Vec<Placed>> {
-    let (cuts, _) = suites::cut(text, at.byte, column, |_| false)?;
-    let cuts: Vec<Cut> = cuts
-        .iter()
-        .map(|c| Cut {
-            start: c.start + origin.byte,
-            ..*c
-        })
-        .collect();
-    let body = undecorated(node).and_then(|n| n.child_by_field_name("body"));
-    let parsed = ParsedSuite {
-        source,
-        nodes: own_nodes(body.ok_or(Irregular)?),
-        context,
-        column,
-        is_first: true,
-    };
-    let items = parsed.items(&cuts, origin.byte + text.len(), origin.plus(at))?;
-    let placed = |(item, at): (Arc<Item>, Origin)| Placed {
-        at: at.minus(origin),
-        item,
-    };
-    Ok(items.into_iter().map(placed).collect())
-}
-
-/// Decorators and signature, parsed with a body that says nothing.
-fn parse_header(text: &[u8], indentation: &[u8], opening: Opening) -> Cuttable<Header> {
+/// Decorators and signature, read with a body that says nothing.
+fn header(text: &[u8], indentation: &[u8], opening: Opening) -> Cuttable<Header> {
     let source = [text, indentation, b"pass\n"].concat();
+    let is_class = opening == Opening::Class;
+    let setting = HEADER | u8::from(is_class);
+    let lexed = Lexed::read(&source, setting);
+    let guess = defined_name(text).and_then(|name| std::str::from_utf8(name).ok());
+    if let (Some(lexed), Some(name)) = (&lexed, guess)
+        && let Some(mut filled) = lexed.fill(&source)
+    {
+        filled.stream.shrink();
+        return Ok(new_header(&source, filled.stream, name));
+    }
     let tree = parse_tree(&source).map_err(|_| Irregular)?;
     let node = only_definition(tree.root_node())?;
-    header(&source, Origin::default(), node, opening)
-}
-
-/// Decorators and signature of a node; the definition's text starts at `origin` of the source.
-fn header(source: &[u8], origin: Origin, node: Node<'_>, opening: Opening) -> Cuttable<Header> {
     let inner = undecorated(node).ok_or(Irregular)?;
-    let is_class = opening == Opening::Class;
-    if !is_definition(node.kind()) || (inner.kind() == "class_definition") != is_class {
+    if (inner.kind() == "class_definition") != is_class {
         return Err(Irregular);
     }
-    let mut stream = TokenStream::default();
+    let mut stream = TokenStream {
+        places: Some(Vec::new()),
+        ..TokenStream::default()
+    };
     let setting = Setting {
         without_body: true,
         ..Setting::unit(!is_class)
     };
-    stream.walk(node, source, setting);
+    stream.walk(node, &source, setting);
+    stream.shrink();
+    let name = definition_name(node, &source);
+    if let Some(lexed) = lexed
+        && guess == Some(&name)
+    {
+        lexed.learn(&source, &stream, &[]);
+    }
+    stream.places = None;
+    Ok(new_header(&source, stream, &name))
+}
+
+fn new_header(source: &[u8], stream: TokenStream, name: &str) -> Header {
     let mut hashes = name_hashes(source, &stream.names);
     sort_dedup(&mut hashes);
-    stream.subtract(origin);
-    stream.shrink();
-    Ok(Header {
+    Header {
         hashes,
-        name: definition_name(node, source).into(),
+        name: name.into(),
         stream,
-    })
+    }
 }
 
 /// A definition that is parsed as it is.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod incremental;
 pub mod miner;
 mod pieces;
+mod shapes;
 pub mod suites;
 pub mod tokens;
 pub mod units;

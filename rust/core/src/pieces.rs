@@ -54,7 +54,8 @@ pub(crate) struct Statements {
     pub(crate) units: Vec<Unit>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A node's first byte, end, and their lines, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,

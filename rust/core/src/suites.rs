@@ -183,7 +183,7 @@ fn ends_in_colon(text: &[u8], end: usize) -> bool {
 
 /// One past the string whose opening quote is at `at`. Its prefix does not matter: a backslash keeps the next
 /// character from ending it even in a raw string.
-fn string_end(text: &[u8], at: usize) -> Result<usize, Irregular> {
+pub(crate) fn string_end(text: &[u8], at: usize) -> Result<usize, Irregular> {
     let quote = text[at];
     let triple = text[at..].starts_with(&[quote; 3]);
     let mut i = at + if triple { 3 } else { 1 };

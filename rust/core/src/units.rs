@@ -74,13 +74,6 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn minus(self, outer: Origin) -> Origin {
-        Origin {
-            byte: self.byte - outer.byte,
-            line: self.line - outer.line,
-        }
-    }
-
     pub(crate) fn plus(self, inner: Origin) -> Origin {
         Origin {
             byte: self.byte + inner.byte,
