@@ -148,6 +148,8 @@ class _Reader:
         # None is asked for and under way.
         self._known: OrderedDict[str, tuple[Cause | None, int] | None] = OrderedDict()
         self._size = 0
+        # Versions that a later one took the place of: hardly ever needed again.
+        self._replaced: set[str] = set()
         # Contents that the core was not given yet.
         self._fresh: dict[str, bytes] = {}
         # How many changes that are not in a batch yet need a version.
@@ -239,6 +241,9 @@ class _Reader:
                     if key is not None:
                         self._used(key)
                         self._hand_over(key)
+                        self._replaced.discard(key)
+                if step.before is not None:
+                    self._replaced.add(step.before)
             self._batch.steps.append(step)
             self._waiting.popleft()
 
@@ -255,18 +260,25 @@ class _Reader:
             del self._uses[key]
 
     def _cut(self, is_whole: bool) -> _Batch:
-        """End the batch; have the core forget what was not used for longest."""
+        """End the batch; have the core forget what was replaced, and if need be what was not used for longest."""
         batch, self._batch = self._batch, _Batch()
         batch.is_whole = is_whole
+        for key in self._replaced:
+            if key not in self._uses:
+                self._forget(key, batch)
+        self._replaced.clear()
         if self._size > KEPT_BYTES:
             for key in [k for k, known in self._known.items() if known is not None and k not in self._uses]:
-                known = self._known.pop(key)
-                assert known is not None
-                self._size -= _weight(*known)
-                batch.forget.append(key)
+                self._forget(key, batch)
                 if self._size <= KEPT_BYTES:
                     break
         return batch
+
+    def _forget(self, key: str, batch: _Batch) -> None:
+        known = self._known.pop(key)
+        assert known is not None
+        self._size -= _weight(*known)
+        batch.forget.append(key)
 
 
 def _python(path: bytes | None) -> bool:

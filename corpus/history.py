@@ -192,7 +192,7 @@ def harvest_live(repo: Repository, records: Sequence[CommitRecord], *, window: i
 
 def live_records(repo: Repository, base: str, limit: HistoryLimit) -> list[CommitRecord]:
     """List the commits to harvest on the fly, oldest first; sweeping commits lose their changes."""
-    records = list(repo.commits(base, max_count=limit.walk))
+    records = list(repo.commits(base, max_count=limit.walk, suffix=b".py"))
     kept: list[CommitRecord] = []
     files = commits = 0
     for record in reversed(records):

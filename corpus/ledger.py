@@ -62,21 +62,20 @@ class Ledger:
     """Rows of (commit, cause, path), as rows of the edit table's commits and paths."""
 
     def __init__(self, rows: I32 | None = None) -> None:
-        self._rows: list[tuple[int, int, int]] = (
-            [] if rows is None else [(int(c), int(k), int(p)) for c, k, p in rows.tolist()]
-        )
+        self._held = np.zeros((0, 3), np.int32) if rows is None else rows
+        self._new: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._held) + len(self._new)
 
     def add(self, commit: int, cause: Cause, path: int) -> None:
         """Count one file change."""
-        self._rows.append((commit, int(cause), path))
+        self._new.append((commit, int(cause), path))
 
     def rows(self) -> I32:
         """[L, 3] commit, cause, path; sorted, whatever order they came in."""
-        ordered = sorted(self._rows, key=lambda r: (r[0], r[2], r[1]))
-        return np.array(ordered, np.int32).reshape(-1, 3)
+        rows = np.concatenate([self._held, np.array(self._new, np.int32).reshape(-1, 3)])
+        return rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def sums(table: EditTable, ledger: Ledger) -> dict[str, Sums]:
     """Add up the `non-merge` and the `merge` commits of a table, apart."""
     rows = ledger.rows()
     # One file change per commit and path: a path cannot be the target of two changes of one commit.
-    edited = np.unique(np.stack([table.commit, table.path], axis=1), axis=0)[:, 0]
+    width = max(len(table.paths), 1)
+    edited = np.unique(table.commit.astype(np.int64) * width + table.path) // width
     merge = (table.commits.flags & COMMIT_MERGE) != 0
     found = {}
     for name, group in (("non-merge", ~merge), ("merge", merge)):

@@ -472,36 +472,41 @@ fn added_names(
 fn line_counts(before: &[u8], after: &[u8]) -> (u32, u32) {
     // Whole lines that both share at the ends are no part of any diff; most of a source is.
     let prefix = common_prefix(before, after);
-    let start = before[..prefix]
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |i| i + 1);
+    let start = memchr::memrchr(b'\n', &before[..prefix]).map_or(0, |i| i + 1);
     let (before, after) = (&before[start..], &after[start..]);
     let suffix = common_suffix(before, after);
-    let shared = &before[before.len() - suffix..];
     // The line in which the shared end begins may be longer on one side.
-    let whole = [before, after].map(|text| {
-        let rest = &text[..text.len() - suffix];
-        rest.is_empty() || rest.ends_with(b"\n")
-    });
-    let kept = match whole {
-        [true, true] => 0,
-        _ => shared
-            .iter()
-            .position(|&b| b == b'\n')
-            .map_or(suffix, |i| i + 1),
+    let is_whole = |text: &[u8]| matches!(text[..text.len() - suffix].last(), None | Some(b'\n'));
+    let shared = &before[before.len() - suffix..];
+    let kept = if is_whole(before) && is_whole(after) {
+        0
+    } else {
+        memchr::memchr(b'\n', shared).map_or(suffix, |i| i + 1)
     };
     let cut = suffix - kept;
     let (before, after) = (&before[..before.len() - cut], &after[..after.len() - cut]);
     if before.is_empty() || after.is_empty() {
-        let lines = |text: &[u8]| text.split_inclusive(|&b| b == b'\n').count() as u32;
-        return (lines(after), lines(before));
+        return (lines(after).count() as u32, lines(before).count() as u32);
     }
     let mut input = InternedInput::default();
-    input.update_before(before.split_inclusive(|&b| b == b'\n'));
-    input.update_after(after.split_inclusive(|&b| b == b'\n'));
+    input.update_before(lines(before));
+    input.update_after(lines(after));
     let diff = Diff::compute(Algorithm::Histogram, &input);
     (diff.count_additions(), diff.count_removals())
+}
+
+/// Lines with their line ends; the last may have none.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |i| i + 1);
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        Some(line)
+    })
 }
 
 #[cfg(test)]

@@ -197,9 +197,9 @@ impl Miner {
         units: impl Iterator<Item = &'t str>,
         names: impl Iterator<Item = &'t str>,
     ) {
-        for (id, tokens) in (0..).zip(states) {
-            self.states.ids.insert(digest(tokens), id);
-        }
+        let states: Vec<&[u16]> = states.collect();
+        let digests: Vec<[u8; 16]> = states.par_iter().map(|tokens| digest(tokens)).collect();
+        self.states.ids = digests.into_iter().zip(0..).collect();
         for (texts, held) in [
             (&mut self.units, units.collect::<Vec<_>>()),
             (&mut self.names, names.collect()),

@@ -106,10 +106,7 @@ pub fn indentation(text: &[u8], mut at: usize) -> Result<(u32, usize), Irregular
 
 /// One past the end of the physical line that `at` lies in.
 pub fn line_end(text: &[u8], at: usize) -> usize {
-    text[at..]
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(text.len(), |n| at + n + 1)
+    memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
 }
 
 /// Bytes that the scan of a logical line has to look at.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from codewm_core import _core
 from codewm_core._core import (
@@ -52,6 +50,11 @@ from codewm_core._core import (
     tokenize as tokenize,
     vocabulary_names as vocabulary,
 )
+
+if TYPE_CHECKING:
+    # Only types: a harvest that finds nothing new is done before numpy would be imported.
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "ACTIONS",
