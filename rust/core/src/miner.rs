@@ -250,38 +250,48 @@ impl Miner {
     /// Parses the new versions, each after the one that it was made from, and compares.
     fn read(&mut self, blobs: &[(&str, &[u8])], changes: &[Change<'_>]) -> Result<Vec<FileDiff>> {
         let index: HashMap<&str, usize> = blobs.iter().enumerate().map(|(i, b)| (b.0, i)).collect();
-        // Versions made from each blob, and where each starts from: a forest, for a version that was seen earlier
-        // in this batch never starts from a later one.
-        let mut children: Vec<Vec<usize>> = vec![Vec::new(); blobs.len()];
+        // Versions made from each blob, and by which change: a forest, for a version that was seen earlier in this
+        // batch never starts from a later one.
+        let mut children: Vec<Vec<Growth>> = vec![Vec::new(); blobs.len()];
         let mut seen: HashSet<usize> = HashSet::new();
-        let mut roots: Vec<(usize, Option<&Arc<File>>)> = Vec::new();
-        for change in changes {
+        let mut roots: Vec<(Growth, Option<&Arc<File>>)> = Vec::new();
+        for (i, change) in changes.iter().enumerate() {
             let before = change.before.and_then(|key| index.get(key).copied());
-            if let Some(b) = before
-                && seen.insert(b)
+            if let Some(blob) = before
+                && seen.insert(blob)
             {
-                roots.push((b, None));
+                roots.push((Growth { blob, change: None }, None));
             }
-            let Some(&a) = change.after.and_then(|key| index.get(key)) else {
+            let Some(&blob) = change.after.and_then(|key| index.get(key)) else {
                 continue;
             };
-            if !seen.insert(a) {
+            if !seen.insert(blob) {
                 continue;
             }
-            match before {
-                Some(b) => children[b].push(a),
-                None => roots.push((a, change.before.and_then(|key| self.files.get(key)))),
+            let made = Growth {
+                blob,
+                change: Some(i),
+            };
+            match (before, change.before) {
+                (Some(b), _) => children[b].push(made),
+                (None, None) => roots.push((made, None)),
+                (None, Some(key)) => match self.files.get(key) {
+                    Some(file) => roots.push((made, Some(file))),
+                    None => roots.push((Growth { blob, change: None }, None)),
+                },
             }
         }
         let forest = Forest {
             blobs,
             children,
+            options: self.options,
             files: (0..blobs.len()).map(|_| OnceLock::new()).collect(),
+            diffs: (0..changes.len()).map(|_| OnceLock::new()).collect(),
         };
         rayon::scope(|scope| {
-            for &(root, before) in &roots {
+            for (root, before) in &roots {
                 let forest = &forest;
-                scope.spawn(move |scope| forest.grow(root, before, scope));
+                scope.spawn(move |scope| forest.grow(*root, *before, scope));
             }
         });
         for ((key, _), file) in blobs.iter().zip(forest.files) {
@@ -298,13 +308,13 @@ impl Miner {
         };
         changes
             .par_iter()
-            .map(|c| {
-                let (before, after) = (version(c.before)?, version(c.after)?);
-                diff::diff(
-                    before.map(|f| f.side()),
-                    after.map(|f| f.side()),
-                    self.options,
-                )
+            .zip(forest.diffs)
+            .map(|(change, done)| match done.into_inner() {
+                Some(diff) => diff,
+                None => {
+                    let (before, after) = (version(change.before)?, version(change.after)?);
+                    compare(before.map(|f| &**f), after.map(|f| &**f), self.options)
+                }
             })
             .collect()
     }
@@ -395,27 +405,46 @@ impl Miner {
     }
 }
 
-/// The versions of one batch, each parsed once the one before it is.
+fn compare(before: Option<&File>, after: Option<&File>, options: Options) -> Result<FileDiff> {
+    diff::diff(before.map(File::side), after.map(File::side), options)
+}
+
+/// A version to parse, and the change that made it from the one before, which can be compared then.
+#[derive(Debug, Clone, Copy)]
+struct Growth {
+    blob: usize,
+    change: Option<usize>,
+}
+
+/// The versions of one batch, each parsed once the one before it is. The versions of one file come one after the
+/// other, so the comparisons are what keeps the other threads busy meanwhile.
 struct Forest<'a> {
     blobs: &'a [(&'a str, &'a [u8])],
-    children: Vec<Vec<usize>>,
+    children: Vec<Vec<Growth>>,
+    options: Options,
     files: Vec<OnceLock<Result<Arc<File>>>>,
+    diffs: Vec<OnceLock<Result<FileDiff>>>,
 }
 
 impl Forest<'_> {
-    fn grow<'s>(&'s self, at: usize, before: Option<&Arc<File>>, scope: &Scope<'s>) {
-        let file = File::new(self.blobs[at].1, before.map(|f| &**f)).map(Arc::new);
+    fn grow<'s>(&'s self, at: Growth, before: Option<&Arc<File>>, scope: &Scope<'s>) {
+        let file = File::new(self.blobs[at.blob].1, before.map(|f| &**f)).map(Arc::new);
         let parsed = file.as_ref().ok().cloned();
         // Each blob has one place in the forest, so nobody else has set it.
-        let _ = self.files[at].set(file);
-        let mut children = self.children[at].iter();
-        let first = children.next();
-        for &child in children {
-            let parsed = parsed.clone();
-            scope.spawn(move |scope| self.grow(child, parsed.as_ref(), scope));
+        let _ = self.files[at.blob].set(file);
+        let Some(parsed) = parsed else { return };
+        if let Some(change) = at.change {
+            let (before, after) = (before.cloned(), Arc::clone(&parsed));
+            scope.spawn(move |_| {
+                let diff = compare(before.as_deref(), Some(&after), self.options);
+                let _ = self.diffs[change].set(diff);
+            });
         }
-        if let Some(&child) = first {
-            scope.spawn(move |scope| self.grow(child, parsed.as_ref(), scope));
+        // The thread takes up first what it was given last, so the first child, with which most lines of versions go
+        // on, comes before the comparison.
+        for &child in self.children[at.blob].iter().rev() {
+            let parsed = Arc::clone(&parsed);
+            scope.spawn(move |scope| self.grow(child, Some(&parsed), scope));
         }
     }
 }
