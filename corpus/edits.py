@@ -2,7 +2,7 @@
 
     records ──thread: asks Git for the versions──► batches of whole commits ──core, all cores──► rows
 
-The thread knows which versions the core still has, so that each is read once, and tells it which to forget.
+The thread knows which versions the core still has, reads only the others, and tells it which to forget.
 Memory is bounded by a few batches and the versions kept, whatever the size of the history; the result does not
 depend on where batches end, on what is kept, or on the number of threads.
 """
@@ -17,13 +17,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from codewm.corpus.builder import TableBuilder
+from codewm.corpus.causes import Cause
 from codewm.corpus.git import BLOB_LIMIT, Repository
-from codewm.corpus.ledger import Cause, Ledger
 from codewm.corpus.records import REGULAR_MODES, CommitRecord, FileChange
-from codewm.corpus.table import EditTable
 from codewm_core import TOKENIZER_ID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from codewm.corpus.builder import TableBuilder
+    from codewm.corpus.ledger import Ledger
+    from codewm.corpus.table import EditTable
 
 BATCH_BYTES = 8 << 20
 """Versions handed to the core at once, up to the end of a commit."""
@@ -73,48 +80,52 @@ class _StoppedError(Exception):
 def extract(
     repo: Repository,
     commits: Iterable[CommitRecord],
-    ledger: Ledger | None = None,
     *,
     window: int,
     action: str,
     jobs: int = 0,
     progress: Callable[[int], object] | None = None,
     base: EditTable | None = None,
+    skipped: NDArray[np.int32] | None = None,
     skip_merges: bool = False,
     salt: bytes = b"",
     with_authors: bool = False,
     save: Callable[[EditTable, Ledger], object] | None = None,
     save_every: float = 20.0,
-) -> EditTable:
+) -> tuple[EditTable, Ledger]:
     """Turn commits (oldest first) into unit edits; after those of `base`, if there is one.
 
-    What gives no edit is counted in `ledger`, with merges too if `skip_merges`. `progress` is called with
-    numbers of commits done. `jobs` is the number of threads of the core, 0 for one per core. Authors are
-    hashed with `salt` unless `with_authors`. `save` is given what would be returned if the history ended
-    here, every `save_every` seconds, less often if saving takes long.
+    What gives no edit is counted in the ledger, after the rows `skipped` [L, 3] of that of `base`; merges too
+    if `skip_merges`. `progress` is called with numbers of commits done. `jobs` is the number of threads of
+    the core, 0 for one per core. Authors are hashed with `salt` unless `with_authors`. `save` is given what
+    would be returned if the history ended here, every `save_every` seconds, less often if saving takes long.
     """
-    builder = TableBuilder(
-        tokenizer_id=TOKENIZER_ID,
-        action_id=action,
-        window=window,
-        base=base,
-        salt=salt,
-        with_authors=with_authors,
-        threads=jobs,
-    )
-    ledger = Ledger() if ledger is None else ledger
-    reader = _Reader(repo, skip_merges)
     due = time.monotonic() + save_every
-    for batch in _in_thread(reader.batches(commits)):
-        _add(builder, ledger, batch)
-        if progress is not None:
-            progress(batch.commits)
-        if save is not None and batch.is_whole and time.monotonic() >= due:
-            started = time.monotonic()
-            save(builder.table(), ledger)
-            done = time.monotonic()
-            due = done + max(save_every, 20 * (done - started))
-    return builder.table()
+    with _Ahead(_Reader(repo, skip_merges).batches(commits)) as batches:
+        # Git is at work while numpy is imported.
+        from codewm.corpus.builder import TableBuilder
+        from codewm.corpus.ledger import Ledger
+
+        builder = TableBuilder(
+            tokenizer_id=TOKENIZER_ID,
+            action_id=action,
+            window=window,
+            base=base,
+            salt=salt,
+            with_authors=with_authors,
+            threads=jobs,
+        )
+        ledger = Ledger(skipped)
+        for batch in batches:
+            _add(builder, ledger, batch)
+            if progress is not None:
+                progress(batch.commits)
+            if save is not None and batch.is_whole and time.monotonic() >= due:
+                started = time.monotonic()
+                save(builder.table(), ledger)
+                done = time.monotonic()
+                due = done + max(save_every, 20 * (done - started))
+    return builder.table(), ledger
 
 
 def _add(builder: TableBuilder, ledger: Ledger, batch: _Batch) -> None:
@@ -300,37 +311,43 @@ def _weight(cause: Cause | None, size: int) -> int:
     return _OVERHEAD + (size if cause is None else 0)
 
 
-def _in_thread(batches: Iterator[_Batch]) -> Iterator[_Batch]:
-    """Run an iterator in a thread, one item ahead; its errors are raised here, and leaving ends it."""
-    ahead: queue.Queue[_Batch | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
+class _Ahead:
+    """Batches made in a thread, one ahead; its errors are raised here, and leaving the block ends it."""
 
-    def put(item: _Batch | BaseException | None) -> None:
-        while not stop.is_set():
-            with suppress(queue.Full):
-                ahead.put(item, timeout=0.1)
-                return
-        raise _StoppedError
+    def __init__(self, batches: Iterator[_Batch]) -> None:
+        self._queue: queue.Queue[_Batch | BaseException | None] = queue.Queue(maxsize=1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(batches,), name="codewm-git", daemon=True)
 
-    def work() -> None:
+    def __enter__(self) -> Iterator[_Batch]:
+        self._thread.start()
+        return iter(self._next, None)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _next(self) -> _Batch | None:
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _work(self, batches: Iterator[_Batch]) -> None:
         with suppress(_StoppedError):
             try:
                 for batch in batches:
-                    put(batch)
+                    self._put(batch)
             except _StoppedError:
                 raise
             except BaseException as e:
-                put(e)
+                self._put(e)
             else:
-                put(None)
+                self._put(None)
 
-    thread = threading.Thread(target=work, name="codewm-git", daemon=True)
-    thread.start()
-    try:
-        while (item := ahead.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+    def _put(self, item: _Batch | BaseException | None) -> None:
+        while not self._stop.is_set():
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return
+        raise _StoppedError

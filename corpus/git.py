@@ -275,7 +275,7 @@ class Repository:
         return self._log([*args, "--end-of-options", self._oid(spec.tip), *since, "--"], suffix)
 
     def _log(self, args: list[str], suffix: bytes) -> Iterator[CommitRecord]:
-        fetch = self._may_fetch
+        fetch = self.may_fetch
         given = 0
         if not fetch:
             try:
@@ -298,7 +298,7 @@ class Repository:
         """Look for renames with changed content, if all files that takes can be read."""
         changes = record.changes
         if record.parents and {"A", "D"} <= {c.status for c in changes}:
-            if self._may_fetch:
+            if self.may_fetch:
                 sides = (s for c in changes for s in ((c.old_mode, c.old_oid), (c.new_mode, c.new_oid)))
                 self._fetch([oid for mode, oid in sides if oid is not None and mode != _GITLINK])
             trees = ("--end-of-options", record.parents[0], record.oid)
@@ -323,7 +323,7 @@ class Repository:
         """
         reader, self._idle = self._idle, None
         if reader is None:
-            reader = BlobReader(self._objects, self._running, self._fetch if self._may_fetch else None)
+            reader = BlobReader(self._objects, self._running, self._fetch if self.may_fetch else None)
         try:
             yield from reader.read(oids)
         finally:
@@ -337,7 +337,7 @@ class Repository:
         """List the Python files of a commit: path, object id, size in bytes (-1 if the file is not here)."""
         asked = ("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", self.resolve(rev))
         files = []
-        for entry in split_nul([(self._fetching if self._may_fetch else self._objects).run(*asked)]):
+        for entry in split_nul([(self._fetching if self.may_fetch else self._objects).run(*asked)]):
             meta, _, path = entry.partition(b"\t")
             mode, kind, oid, size = meta.decode("ascii").split()
             if kind == "blob" and mode != "120000" and path.endswith(b".py"):
@@ -428,7 +428,8 @@ class Repository:
         return ScratchFolder(self._object_format, self.boundaries)
 
     @property
-    def _may_fetch(self) -> bool:
+    def may_fetch(self) -> bool:
+        """What a partial clone left out is fetched when it is read."""
         return self._allow_fetch and self.is_partial
 
     @cached_property

@@ -14,11 +14,14 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import codewm_core
+from codewm.corpus.causes import Cause
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.header import (
@@ -30,7 +33,7 @@ from codewm.corpus.header import (
     resembles_store,
     verify,
 )
-from codewm.corpus.lock import exclusive
+from codewm.corpus.lock import clean, exclusive, sweep
 from codewm.corpus.records import RevSpec
 from codewm.corpus.scope import cleaned_paths, following, last_left_out, within
 
@@ -125,9 +128,8 @@ def harvest(
     run = _Run(repo, options, out)
     unchanged = run.unchanged()
     if unchanged is not None:
+        sweep(run.path)
         return unchanged
-    from codewm.corpus.store import clean
-
     with exclusive(run.path), _collector_paused():
         clean(run.path)
         clean(repo.data_dir / "salt")
@@ -195,14 +197,15 @@ class _Run:
                     "name another file with --out; 'codewm harvest --rebuild' would replace this one",
                 ) from None
             return None, e.message
-        return header, _different(header, self._options, _salt_id(self.repo, self._options, create=False))
+        why = _different(header, self._options, _salt_id(self.repo, self._options, create=False))
+        if not why and self.repo.may_fetch and _missing(header):
+            why = "what was missing from the repository may be fetched now"
+        return header, why
 
     def harvest(self, progress: Progress | None) -> Harvest:
         """Do what is to be done; the lock is held."""
         # The parser is needed from here on only; seeing that nothing is new is not slowed down by it.
-        from codewm.corpus.builder import truncate
         from codewm.corpus.edits import extract
-        from codewm.corpus.ledger import Ledger
 
         repo, options = self.repo, self._options
         how = "rebuilt" if self.path.exists() else "new"
@@ -224,27 +227,30 @@ class _Run:
             base, rows, chunks = old.table, old.ledger, old.chunks
             how = "appended"
             if kept < len(base.commits):
+                from codewm.corpus.builder import truncate
+
                 how = "rewritten"
                 base, rows = truncate(base, rows, kept)
         del old
+        # Slow to import, and needed at the end: meanwhile Git and the core are at work.
+        Thread(target=import_module, args=("h5py",), daemon=True).start()
         salt = author_salt(repo, create=True)
         writer = _Writer(self, root, chunks)
-        ledger = Ledger(rows)
         records = repo.commits(
             RevSpec(self._tip, line[kept - 1] if kept else options.since or None),
             max_count=options.max_commits or None,
             suffix=b".py",
         )
         todo = len(line) - kept
-        table = extract(
+        table, ledger = extract(
             repo,
             within(records, options.paths) if options.paths else records,
-            ledger,
             window=options.window,
             action=options.action,
             jobs=options.jobs,
             progress=progress(todo) if progress is not None else None,
             base=base,
+            skipped=rows,
             skip_merges=options.merges == SKIP,
             salt=salt,
             with_authors=options.with_authors,
@@ -351,6 +357,12 @@ def _common(old: Store | None, line: Sequence[str]) -> int:
     stored = old.table.commits.oid if old is not None else []
     shorter = min(len(stored), len(line))
     return next((i for i in range(shorter) if stored[i] != line[i]), shorter)
+
+
+def _missing(header: Header) -> int:
+    """How many file changes gave no edit because their content was left out of a partial clone."""
+    skipped = (kind["skipped"] for kind in header.file_changes.values())
+    return sum(int(causes.get(Cause.MISSING.key, 0)) for causes in skipped)
 
 
 def _different(header: Header, options: Options, salt_id: str) -> str:

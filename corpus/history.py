@@ -185,9 +185,8 @@ def history(
 def harvest_live(repo: Repository, records: Sequence[CommitRecord], *, window: int, action: str) -> EditTable:
     """Turn records into edits now, without storing anything."""
     from codewm.corpus.edits import extract
-    from codewm.corpus.ledger import Ledger
 
-    return extract(repo, records, Ledger(), window=window, action=action)
+    return extract(repo, records, window=window, action=action)[0]
 
 
 def live_records(repo: Repository, base: str, limit: HistoryLimit) -> list[CommitRecord]:

@@ -1,7 +1,11 @@
-"""A file name in, the only writer of it out: two harvests of one repository never mix."""
+"""A file name in, the only writer of it out: two harvests of one repository never mix.
+
+Who holds the lock may also remove what writers that were killed left behind.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +21,7 @@ def exclusive(target: Path) -> Iterator[None]:
 
     The system releases the lock when a process dies, however it dies, so it never has to be cleaned up.
     """
-    place = target.with_name(target.name + ".lock")
+    place = _place(target)
     descriptor = _acquire(place)
     try:
         yield
@@ -25,6 +29,24 @@ def exclusive(target: Path) -> Iterator[None]:
         # Unlinked while it is held: whoever opened the old file finds that its name is gone and opens again.
         place.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def clean(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; for the holder of the lock only."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
+
+
+def sweep(target: Path) -> None:
+    """Remove what a writer of `target` that was killed left behind, unless another is at work."""
+    if _place(target).exists():
+        with suppress(UserError), exclusive(target):
+            clean(target)
+
+
+def _place(target: Path) -> Path:
+    return target.with_name(target.name + ".lock")
 
 
 def _acquire(place: Path) -> int:

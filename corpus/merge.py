@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from codewm.corpus.errors import UserError
 from codewm.corpus.header import Header, checksum_of, read_header
 from codewm.corpus.ledger import Ledger, sums
-from codewm.corpus.lock import exclusive
-from codewm.corpus.store import Store, clean, read_store, sums_as_dict, write
+from codewm.corpus.lock import clean, exclusive
+from codewm.corpus.store import Store, read_store, sums_as_dict, write
 from codewm.corpus.table import COLUMN_TYPES, COMMIT_TYPES, CommitTable, EditTable, Origin
 
 I32 = NDArray[np.int32]

@@ -14,7 +14,6 @@ holds alone: no dates, no process, no trace of how it grew (`codewm.corpus.packe
 from __future__ import annotations
 
 import contextlib
-import glob
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
     from codewm.corpus.ledger import Sums
 
-__all__ = ["FILE_NAME", "SCHEMA", "Header", "Store", "clean", "read", "read_header", "read_store", "write"]
+__all__ = ["FILE_NAME", "SCHEMA", "Header", "Store", "read", "read_header", "read_store", "write"]
 
 _COMMIT_TEXT = ("oid", "parent", "subject")
 _EDIT_NAMES = {"names": "name_ids", "flags": "name_flags", "lines": "name_lines", "offsets": "name_offsets"}
@@ -106,13 +105,6 @@ def write(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return chunks
-
-
-def clean(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it; for the holder of the lock only."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError):
-            left.unlink(missing_ok=True)
 
 
 def read(path: Path) -> EditTable:

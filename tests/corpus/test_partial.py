@@ -19,6 +19,7 @@ import pytest
 
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import MISSING, CommitRecord, Repository
+from codewm.corpus.harvest import Options, harvest
 from tests.helpers import GitRepo
 
 LINES = "".join(f"line_{i} = {i}\n" for i in range(40))
@@ -231,3 +232,20 @@ def count_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", str(wrapper.parent), prepend=os.pathsep)
     return log
+
+
+def test_a_harvest_with_fetching_makes_good_what_one_without_counted_as_missing(
+    origin: GitRepo, tmp_path: Path
+) -> None:
+    place = _partial(origin, tmp_path, "blob:none")
+    options = Options(window=64, action="v15", merges="first-parent", jobs=1)
+    with Repository.open(place) as repo:
+        assert harvest(repo, options).header.edits == 0
+    with Repository.open(place, allow_fetch=True) as repo:
+        fetched = harvest(repo, options)
+    with Repository.open(origin.path) as repo:
+        whole = harvest(repo, options)
+    assert (fetched.how, fetched.why) == ("rebuilt", "what was missing from the repository may be fetched now")
+    assert fetched.header.edits == whole.header.edits > 0
+    with Repository.open(place, allow_fetch=True) as repo:
+        assert harvest(repo, options).how == "unchanged"
