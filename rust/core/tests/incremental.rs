@@ -416,6 +416,114 @@ fn strings_with_prefixes() {
     ]);
 }
 
+/// A raw string that begins with a continued line: the grammar sees no content in the shortest.
+#[test]
+fn raw_strings_that_begin_with_a_continued_line() {
+    for prefix in ["r", "R", "rb", "bR", "b", "u", ""] {
+        for quote in ["'", "\"", "'''"] {
+            for text in [
+                "\\\n", "\\\n\\\n", "\\\n y", "z\\\n", "\\\r\n", "\\", "\\\\", "\\n",
+            ] {
+                let of = |text: &str| format!("x = {prefix}{quote}{text}{quote}\n");
+                check(&[&of("a"), &of(text), &of("")]).expect("as parsed alone");
+                check(&[&of(""), &of(text), &of("a")]).expect("as parsed alone");
+            }
+        }
+    }
+}
+
+/// What follows a decorator deeper or less deep is no error to the grammar.
+#[test]
+fn a_decorator_before_another_indentation() {
+    for around in [
+        "",
+        "class C:\n",
+        "def f():\n",
+        "class C:\n    class D:\n    ",
+    ] {
+        for indent in ["", " ", "  ", "   ", "    ", "     ", "        ", "\t"] {
+            for line in [
+                "def i():",
+                "def i(): pass",
+                "class i:",
+                "@q",
+                "x",
+                "async def i():",
+            ] {
+                for last in [
+                    "    def t():\n        a\n",
+                    "    def t(): a\n",
+                    "    a\n",
+                    "",
+                ] {
+                    let version = format!("{around}    @p\n{indent}{line}\n{last}");
+                    check(&[around, &version, around]).expect("as parsed alone");
+                    let flat = version.replace("\n    ", "\n");
+                    check(&[&version, flat.trim_start()]).expect("as parsed alone");
+                }
+            }
+        }
+    }
+}
+
+/// In brackets, after a word that cannot end there, the grammar takes a line that is indented less for the end of
+/// a suite; so it does with a comment.
+#[test]
+fn bracketed_lines_that_are_indented_less() {
+    let codes = [
+        "f(a for|b in c)",
+        "f(a for b in|c)",
+        "f(a for b,|c in d)",
+        "x = [a,|b]",
+        "x = (a +|b)",
+        "x = {a:|b}",
+        "f(a=|b)",
+        "f(lambda:|b)",
+        "f(lambda a,|b: c)",
+        "f(not|b)",
+        "f(a if|b else c)",
+        "f(a if (b)|else c)",
+        "f(a,|)",
+        "def g(a,|b): pass",
+        "def g(a=|b):\n            pass",
+        "@d(a for|b in c)\n    def g(): pass",
+        "f(''|'')",
+        "f('''|''')",
+        "f'''{|a}'''",
+        "f'''{a for|b in c}'''",
+        "f(a.|b)",
+        "if (a and|b):\n            c",
+        "from a import (b,|c)",
+        "@d|\n    def g(): pass",
+        "@d|\n    @e|\n    class g:\n        x",
+    ];
+    for around in [
+        "",
+        "def f():\n",
+        "class C:\n",
+        "class C:\n    def f(self):\n    ",
+    ] {
+        for indent in [
+            "",
+            " ",
+            "   ",
+            "    ",
+            "     ",
+            "       ",
+            "        ",
+            "         ",
+        ] {
+            for (comment, code) in codes.iter().flat_map(|c| [("", c), ("# c\n         ", c)]) {
+                let code = code.replace('|', &format!("\n{indent}{comment}"));
+                let version = format!("{around}    {code}\n    y\n");
+                check(&[around, &version, around]).expect("as parsed alone");
+                let flat = version.replace("\n    ", "\n");
+                check(&[&version, flat.trim_start()]).expect("as parsed alone");
+            }
+        }
+    }
+}
+
 #[test]
 fn operators_that_touch() {
     all_orders(&[
