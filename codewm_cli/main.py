@@ -6,6 +6,7 @@ Exit status: 0 clean, 1 findings (only where a gate was asked for), 2 usage or i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -118,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(e)
     if status == INTERRUPTED:
         console.say("Interrupted.")
+    if argv is None:
+        # The process ends: the collector would look at every row of a large table once more.
+        gc.freeze()
     return status if isinstance(status, int) else CLEAN
 
 

@@ -245,7 +245,10 @@ def test_a_harvest_with_fetching_makes_good_what_one_without_counted_as_missing(
         fetched = harvest(repo, options)
     with Repository.open(origin.path) as repo:
         whole = harvest(repo, options)
-    assert (fetched.how, fetched.why) == ("rebuilt", "what was missing from the repository may be fetched now")
+    assert (fetched.how, fetched.why) == (
+        "rebuilt",
+        "what was missing from the repository may be fetched now",
+    )
     assert fetched.header.edits == whole.header.edits > 0
     with Repository.open(place, allow_fetch=True) as repo:
         assert harvest(repo, options).how == "unchanged"

@@ -108,15 +108,18 @@ fn suite(
 
     // From the first piece that lies in the common end, cut at the same place, the old pieces hold again.
     let old_tail = old.text.len() - suffix;
-    let tail = keep + old.suite[keep..].partition_point(|p| p.at.byte < old_tail);
-    let mut index = keep;
-    let stop = |start: usize| {
-        let is_first = index == 0;
-        index += 1;
-        find_tail(text, &old, tail, start).is_some_and(|i| old.suite[i].item.fits(is_first))
+    let mut known = OldPieces {
+        old,
+        shared: old.at.byte + prefix,
+        start: old.at.byte,
+        new_start: at.byte,
+        tail: keep + old.suite[keep..].partition_point(|p| p.at.byte < old_tail),
+        old_tail,
+        len: text.len(),
+        index: keep,
     };
-    let (cuts, met) = suites::cut(text, from.byte, column, stop)?;
-    let resumed = met.and_then(|start| find_tail(text, &old, tail, start));
+    let (cuts, met) = suites::cut(text, from.byte, column, &mut known)?;
+    let resumed = met.and_then(|start| known.in_tail(start));
     let end = met.unwrap_or(text.len());
 
     let middle = &old.suite[keep..resumed.unwrap_or(old.suite.len())];
@@ -138,12 +141,67 @@ fn suite(
     Ok(out)
 }
 
-/// The old piece, from `tail` on, that starts as far from the end as `start` does in the new text.
-fn find_tail(text: &[u8], old: &OldSuite<'_>, tail: usize, start: usize) -> Option<usize> {
-    let there = (old.text.len() + start).checked_sub(text.len())?;
-    let rest = &old.suite[tail..];
-    let i = rest.binary_search_by_key(&there, |p| p.at.byte).ok()?;
-    Some(tail + i)
+/// The old pieces of a suite, by places in the new text.
+struct OldPieces<'a> {
+    old: OldSuite<'a>,
+    /// One past the last old byte up to which both suites are the same from their starts.
+    shared: usize,
+    /// Where the suites start, old and new.
+    start: usize,
+    new_start: usize,
+    /// The first old piece in what both have in common at the end, which starts at `old_tail`.
+    tail: usize,
+    old_tail: usize,
+    /// Of the new text.
+    len: usize,
+    /// The place in the suite of the next cut.
+    index: usize,
+}
+
+impl OldPieces<'_> {
+    /// A place in the common end, in the old text.
+    fn mirrored(&self, place: usize) -> Option<usize> {
+        let there = (self.old.text.len() + place).checked_sub(self.len)?;
+        (there >= self.old_tail).then_some(there)
+    }
+
+    /// The old piece in the common end that starts at a place of the new text.
+    fn in_tail(&self, start: usize) -> Option<usize> {
+        let there = self.mirrored(start)?;
+        let rest = &self.old.suite[self.tail..];
+        let i = rest.binary_search_by_key(&there, |p| p.at.byte).ok()?;
+        Some(self.tail + i)
+    }
+}
+
+impl suites::Known for OldPieces<'_> {
+    fn resumes(&mut self, start: usize) -> bool {
+        let is_first = self.index == 0;
+        self.index += 1;
+        let piece = self.in_tail(start);
+        piece.is_some_and(|i| self.old.suite[i].item.fits(is_first))
+    }
+
+    fn ahead(&self, start: usize) -> Option<(usize, Opening)> {
+        let there = start - self.new_start + self.start;
+        if there >= self.shared {
+            return None;
+        }
+        let suite = self.old.suite;
+        let i = suite.binary_search_by_key(&there, |p| p.at.byte).ok()?;
+        let (opening, inside) = suite[i].item.last_start_before(self.shared - there)?;
+        Some((start + inside, opening))
+    }
+
+    fn end_of(&self, line: usize) -> Option<usize> {
+        let there = self.mirrored(line)?;
+        let i = self.old.suite.partition_point(|p| p.at.byte <= there);
+        let piece = self.old.suite.get(i.checked_sub(1)?)?;
+        if !piece.item.has_start(there - piece.at.byte) {
+            return None;
+        }
+        Some(piece.end() + self.len - self.old.text.len())
+    }
 }
 
 /// Counts lines forwards from a known place.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::suites::Opening;
 use crate::tokens::TokenStream;
 use crate::units::{self, Body, Kind, Origin, SourceHash, Unit, run_name};
 
@@ -243,6 +244,34 @@ impl Item {
                 out.extend(d.members.iter().map(|u| u.moved_by(at)));
             }
         }
+    }
+
+    /// Of a definition: what it opens, and the start of its last inner piece that ends at `limit` or before.
+    pub(crate) fn last_start_before(&self, limit: usize) -> Option<(Opening, usize)> {
+        let Content::Definition(d) = &self.content else {
+            return None;
+        };
+        let opening = match d.kind {
+            Kind::Class => Opening::Class,
+            _ => Opening::Function,
+        };
+        let whole = d.suite.partition_point(|p| p.end() <= limit);
+        let deeper = d.suite.get(whole).and_then(|p| {
+            let (_, inside) = p.item.last_start_before(limit.checked_sub(p.at.byte)?)?;
+            Some(p.at.byte + inside)
+        });
+        let last = whole.checked_sub(1).map(|i| d.suite[i].at.byte);
+        Some((opening, deeper.or(last)?))
+    }
+
+    /// An inner piece of a definition, however deep, starts at this byte.
+    pub(crate) fn has_start(&self, byte: usize) -> bool {
+        let Content::Definition(d) = &self.content else {
+            return false;
+        };
+        let after = d.suite.partition_point(|p| p.at.byte <= byte);
+        let inner = after.checked_sub(1).map(|i| &d.suite[i]);
+        inner.is_some_and(|p| p.at.byte == byte || p.item.has_start(byte - p.at.byte))
     }
 
     /// It may stand at this place of a suite: a plain string is a docstring only at the start.

@@ -203,13 +203,40 @@ pub(crate) fn string_end(text: &[u8], at: usize) -> Result<usize, Irregular> {
     Err(Irregular)
 }
 
-/// Cuts the suite of lines indented by `column` that goes from `at` to the end of `text`. `stop` is asked at
-/// every cut, in order, and ends the scan by `true`: the rest is known already.
+/// What is known of a suite from the version before: keeps [`cut`] from reading again what did not change.
+pub trait Known {
+    /// Asked at every cut, in order; true ends the scan: the rest is known already.
+    fn resumes(&mut self, start: usize) -> bool;
+    /// Asked at every cut: the start of a later line of this piece up to which nothing changed, and what it opens.
+    fn ahead(&self, start: usize) -> Option<(usize, Opening)>;
+    /// Asked at every deeper line: where its piece ends, if nothing changes from here on.
+    fn end_of(&self, line: usize) -> Option<usize>;
+}
+
+/// Nothing is known.
+pub struct Nothing;
+
+impl Known for Nothing {
+    fn resumes(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn ahead(&self, _: usize) -> Option<(usize, Opening)> {
+        None
+    }
+
+    fn end_of(&self, _: usize) -> Option<usize> {
+        None
+    }
+}
+
+/// Cuts the suite of lines indented by `column` that goes from `at` to the end of `text`; with the cuts, where the
+/// rest was known, if it was.
 pub fn cut(
     text: &[u8],
     at: usize,
     column: u32,
-    mut stop: impl FnMut(usize) -> bool,
+    known: &mut impl Known,
 ) -> Result<(Vec<Cut>, Option<usize>), Irregular> {
     let mut cuts: Vec<Cut> = Vec::new();
     let mut at = at;
@@ -219,6 +246,9 @@ pub fn cut(
         if line.indent > column {
             if cuts.is_empty() {
                 return Err(Irregular);
+            }
+            if let Some(end) = known.end_of(line.start) {
+                at = end;
             }
             continue;
         }
@@ -239,12 +269,18 @@ pub fn cut(
             }
             continue;
         }
-        if stop(line.start) {
+        if known.resumes(line.start) {
             return Ok((cuts, Some(line.start)));
+        }
+        let start = line.start;
+        if let Some((later, opening)) = known.ahead(start) {
+            at = later;
+            cuts.push(Cut { start, opening });
+            continue;
         }
         decorated = code[0] == b'@';
         cuts.push(Cut {
-            start: line.start,
+            start,
             opening: opening(code),
         });
     }
@@ -335,7 +371,7 @@ mod tests {
     use super::*;
 
     fn pieces(text: &str, column: u32) -> Vec<&str> {
-        let (cuts, _) = cut(text.as_bytes(), 0, column, |_| false).expect("regular");
+        let (cuts, _) = cut(text.as_bytes(), 0, column, &mut Nothing).expect("regular");
         let ends = cuts.iter().skip(1).map(|c| c.start).chain([text.len()]);
         cuts.iter()
             .zip(ends)
@@ -379,7 +415,7 @@ mod tests {
             "`a`\n",
         ] {
             assert_eq!(
-                cut(text.as_bytes(), 0, 0, |_| false),
+                cut(text.as_bytes(), 0, 0, &mut Nothing),
                 Err(Irregular),
                 "{text}"
             );

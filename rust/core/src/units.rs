@@ -13,7 +13,7 @@ use tree_sitter::{Node, Parser, Tree};
 use crate::error::{Error, Result};
 use crate::pieces::{Item, Module, Run};
 use crate::tokens::{Setting, TokenStream, is_definition};
-use crate::vocab::{self, fnv1a_64};
+use crate::vocab::{self, Fnv64, fnv1a_64};
 
 /// Larger sources are refused: a name's position is stored in 32 bits.
 pub const MAX_SOURCE_BYTES: usize = 64 << 20;
@@ -378,19 +378,19 @@ pub(crate) struct SourceHash(pub(crate) u64);
 impl SourceHash {
     /// The hash of one node by its byte range; `left_out` are ranges inside it, in order.
     pub(crate) fn of(source: &[u8], node: (usize, usize), left_out: &[(usize, usize)]) -> u64 {
-        let mut text = Vec::with_capacity(node.1 - node.0);
+        let mut hash = Fnv64::default();
         let mut at = node.0;
         for &(start, end) in left_out.iter().chain([&(node.1, node.1)]) {
             for l in source[at..start.max(at)].split(|&b| b == b'\n') {
                 let l = l.trim_ascii_end();
                 if !l.is_empty() {
-                    text.extend_from_slice(l);
-                    text.push(b'\n');
+                    hash.write(l);
+                    hash.write(b"\n");
                 }
             }
             at = end.max(at);
         }
-        fnv1a_64(&text)
+        hash.0
     }
 
     /// Adds a node by its [`SourceHash::of`].
