@@ -10,7 +10,7 @@ use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::action::{self, EditView};
 use crate::error::Result;
-use crate::incremental::{common_prefix, common_suffix};
+use crate::texts::line_counts;
 use crate::tokens::{NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream};
 use crate::units::{Kind, Parsed, Unit};
 use crate::vocab::{EMPTY, TRUNC, fnv1a_64};
@@ -466,47 +466,6 @@ fn added_names(
         }
     }
     out
-}
-
-/// Lines added and deleted, as a line diff counts them.
-fn line_counts(before: &[u8], after: &[u8]) -> (u32, u32) {
-    // Whole lines that both share at the ends are no part of any diff; most of a source is.
-    let prefix = common_prefix(before, after);
-    let start = memchr::memrchr(b'\n', &before[..prefix]).map_or(0, |i| i + 1);
-    let (before, after) = (&before[start..], &after[start..]);
-    let suffix = common_suffix(before, after);
-    // The line in which the shared end begins may be longer on one side.
-    let is_whole = |text: &[u8]| matches!(text[..text.len() - suffix].last(), None | Some(b'\n'));
-    let shared = &before[before.len() - suffix..];
-    let kept = if is_whole(before) && is_whole(after) {
-        0
-    } else {
-        memchr::memchr(b'\n', shared).map_or(suffix, |i| i + 1)
-    };
-    let cut = suffix - kept;
-    let (before, after) = (&before[..before.len() - cut], &after[..after.len() - cut]);
-    if before.is_empty() || after.is_empty() {
-        return (lines(after).count() as u32, lines(before).count() as u32);
-    }
-    let mut input = InternedInput::default();
-    input.update_before(lines(before));
-    input.update_after(lines(after));
-    let diff = Diff::compute(Algorithm::Histogram, &input);
-    (diff.count_additions(), diff.count_removals())
-}
-
-/// Lines with their line ends; the last may have none.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |i| i + 1);
-        let (line, after) = rest.split_at(end);
-        rest = after;
-        Some(line)
-    })
 }
 
 #[cfg(test)]

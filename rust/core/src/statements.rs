@@ -1,0 +1,321 @@
+//! The text of statements and headers in, pieces out: by their shape if it was seen, by the grammar if not.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tree_sitter::Node;
+
+use crate::pieces::{Content, Header, Item, Span, Statements, WholeDefinition};
+use crate::shapes::{Filled, Lexed};
+use crate::suites::{self, Cut, Irregular, Opening};
+use crate::texts::LineCounter;
+use crate::tokens::{NameUse, Setting, TokenStream, is_definition};
+use crate::units::{Finder, Origin, SourceHash, Unit, definition_name, parse_tree, undecorated};
+use crate::vocab::fnv1a_64;
+
+pub(crate) type Cuttable<T> = std::result::Result<T, Irregular>;
+
+/// What the pieces of a suite belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    Module,
+    Class,
+    Function,
+}
+
+/// The name after `def` or `class` of a piece that defines something; a guess is good enough.
+pub(crate) fn defined_name(piece: &[u8]) -> Option<&[u8]> {
+    let mut line = suites::next_line(piece, 0).ok()??;
+    while piece[line.code] == b'@' {
+        line = suites::next_line(piece, line.end).ok()??;
+    }
+    let mut words = piece[line.code..line.end]
+        .split(|b| !(*b == b'_' || b.is_ascii_alphanumeric() || *b >= 0x80))
+        .filter(|w| !w.is_empty());
+    words.find(|w| !matches!(*w, b"async" | b"def" | b"class"))
+}
+
+/// All that the tokens of a statement depend on beside its lexemes.
+fn shape_setting(text: &[u8], context: Context, is_first: bool) -> u8 {
+    context as u8 | u8::from(is_first && may_be_docstring(text)) << 2
+}
+
+/// What a header's setting is told from a statement's by.
+const HEADER: u8 = 1 << 3;
+
+fn may_be_docstring(text: &[u8]) -> bool {
+    let code = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
+    code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b))
+}
+
+/// A statement whose shape was parsed before.
+pub(crate) fn seen_statement(text: &[u8], context: Context, is_first: bool) -> Option<Item> {
+    let lexed = Lexed::read(text, shape_setting(text, context, is_first))?;
+    let mut filled = lexed.fill(text)?;
+    filled.stream.shrink();
+    Some(statements(text, filled, Vec::new(), context, is_first))
+}
+
+/// The item of a piece, from its tokens and nodes.
+fn statements(
+    text: &[u8],
+    filled: Filled,
+    units: Vec<Unit>,
+    context: Context,
+    is_first: bool,
+) -> Item {
+    let Filled { mut stream, nodes } = filled;
+    let mut hashes = name_hashes(text, &stream.names);
+    for unit in &units {
+        hashes.extend(name_hashes(text, &unit.stream().names));
+    }
+    sort_dedup(&mut hashes);
+    let mut node_hashes = Vec::new();
+    // Only runs of module statements are made of nodes.
+    if context == Context::Module {
+        node_hashes.extend(nodes.iter().map(|n| {
+            let inside = |l: &&(usize, usize)| l.0 >= n.start && l.1 <= n.end;
+            let left_out: Vec<_> = stream.left_out.iter().filter(inside).copied().collect();
+            SourceHash::of(text, (n.start, n.end), &left_out)
+        }));
+    }
+    stream.places = None;
+    Item {
+        len: text.len(),
+        content: Content::Statements(Statements {
+            stream,
+            hashes,
+            first: is_first,
+            sensitive: may_be_docstring(text),
+            span: nodes.first().zip(nodes.last()).map(|(f, l)| Span {
+                end: l.end,
+                end_line: l.end_line,
+                ..*f
+            }),
+            node_hashes,
+            units,
+        }),
+    }
+}
+
+/// Parses consecutive statements of a suite, the last of which ends at `end`: each with its start.
+pub(crate) fn parse_run(
+    text: &[u8],
+    cuts: &[Cut],
+    end: usize,
+    context: Context,
+    is_first: bool,
+) -> Cuttable<Vec<(Arc<Item>, usize)>> {
+    let Some(first) = cuts.first() else {
+        return Ok(Vec::new());
+    };
+    let run = &text[first.start..end];
+    let tree = parse_tree(run).map_err(|_| Irregular)?;
+    let root = tree.root_node();
+    if root.has_error() {
+        return Err(Irregular);
+    }
+    let mut nodes = own_nodes(root).into_iter().peekable();
+    let mut lines = LineCounter {
+        text: run,
+        at: Origin::default(),
+    };
+    let mut out = Vec::with_capacity(cuts.len());
+    let ends = cuts.iter().skip(1).map(|c| c.start).chain([end]);
+    for (i, (cut, end)) in cuts.iter().zip(ends).enumerate() {
+        let range = cut.start - first.start..end - first.start;
+        let origin = lines.to(range.start);
+        let mut own = Vec::new();
+        while let Some(node) = nodes.next_if(|n| n.start_byte() < range.end) {
+            if node.start_byte() < range.start || node.end_byte() > range.end {
+                return Err(Irregular);
+            }
+            own.push(node);
+        }
+        let item = statement(run, range, origin, &own, context, is_first && i == 0)?;
+        out.push((Arc::new(item), cut.start));
+    }
+    match nodes.next() {
+        None => Ok(out),
+        Some(_) => Err(Irregular),
+    }
+}
+
+/// A node's children but for comments.
+fn own_nodes(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    let children = node.children(&mut cursor);
+    children.filter(|c| !c.is_extra()).collect()
+}
+
+/// The piece in a range of what was parsed, with its nodes.
+fn statement(
+    run: &[u8],
+    range: Range<usize>,
+    origin: Origin,
+    nodes: &[Node<'_>],
+    context: Context,
+    is_first: bool,
+) -> Cuttable<Item> {
+    let text = &run[range];
+    let units = inner_units(run, nodes, context)?;
+    if !units.is_empty() && run.len() > text.len() {
+        // They count from the start of what was parsed: parse this piece alone.
+        let cut = Cut {
+            start: 0,
+            opening: Opening::Statement,
+        };
+        let items = parse_run(text, &[cut], text.len(), context, is_first)?;
+        let item = items
+            .into_iter()
+            .next()
+            .and_then(|(item, _)| Arc::into_inner(item));
+        return item.ok_or(Irregular);
+    }
+    let setting = Setting {
+        depth: u16::from(context != Context::Module),
+        first: is_first,
+        ..Setting::unit(context == Context::Function)
+    };
+    let mut stream = TokenStream {
+        places: Some(Vec::new()),
+        ..TokenStream::default()
+    };
+    for &node in nodes {
+        stream.walk(node, run, setting);
+    }
+    stream.subtract(origin);
+    stream.shrink();
+    let spans = nodes.iter().map(|n| Span {
+        start: n.start_byte() - origin.byte,
+        end: n.end_byte() - origin.byte,
+        start_line: row(n.start_position().row) - origin.line,
+        end_line: row(n.end_position().row) - origin.line,
+    });
+    let nodes: Vec<Span> = spans.collect();
+    if units.is_empty()
+        && let Some(lexed) = Lexed::read(text, shape_setting(text, context, is_first))
+    {
+        lexed.learn(text, &stream, &nodes);
+    }
+    let filled = Filled { stream, nodes };
+    Ok(statements(text, filled, units, context, is_first))
+}
+
+/// Definitions inside compound statements, outside functions.
+fn inner_units(run: &[u8], nodes: &[Node<'_>], context: Context) -> Cuttable<Vec<Unit>> {
+    if context == Context::Function {
+        return Ok(Vec::new());
+    }
+    let mut finder = Finder::new(run);
+    for &node in nodes {
+        // Where the text did not look like one.
+        if is_definition(node.kind()) {
+            return Err(Irregular);
+        }
+        finder.definitions(node, context == Context::Class);
+    }
+    Ok(finder.units)
+}
+
+/// Decorators and signature, read with a body that says nothing.
+pub(crate) fn header(text: &[u8], indentation: &[u8], opening: Opening) -> Cuttable<Header> {
+    let source = [text, indentation, b"pass\n"].concat();
+    let is_class = opening == Opening::Class;
+    let setting = HEADER | u8::from(is_class);
+    let lexed = Lexed::read(&source, setting);
+    let guess = defined_name(text).and_then(|name| std::str::from_utf8(name).ok());
+    if let (Some(lexed), Some(name)) = (&lexed, guess)
+        && let Some(mut filled) = lexed.fill(&source)
+    {
+        filled.stream.shrink();
+        return Ok(new_header(&source, filled.stream, name));
+    }
+    let tree = parse_tree(&source).map_err(|_| Irregular)?;
+    let node = only_definition(tree.root_node())?;
+    let inner = undecorated(node).ok_or(Irregular)?;
+    if (inner.kind() == "class_definition") != is_class {
+        return Err(Irregular);
+    }
+    let mut stream = TokenStream {
+        places: Some(Vec::new()),
+        ..TokenStream::default()
+    };
+    let setting = Setting {
+        without_body: true,
+        ..Setting::unit(!is_class)
+    };
+    stream.walk(node, &source, setting);
+    stream.shrink();
+    let name = definition_name(node, &source);
+    if let Some(lexed) = lexed
+        && guess == Some(&name)
+    {
+        lexed.learn(&source, &stream, &[]);
+    }
+    stream.places = None;
+    Ok(new_header(&source, stream, &name))
+}
+
+fn new_header(source: &[u8], stream: TokenStream, name: &str) -> Header {
+    let mut hashes = name_hashes(source, &stream.names);
+    sort_dedup(&mut hashes);
+    Header {
+        hashes,
+        name: name.into(),
+        stream,
+    }
+}
+
+/// A definition that is parsed as it is.
+pub(crate) fn whole_definition(text: &[u8], context: Context) -> Cuttable<Item> {
+    let tree = parse_tree(text).map_err(|_| Irregular)?;
+    let node = only_definition(tree.root_node())?;
+    let mut finder = Finder::new(text);
+    finder.definitions(node, context == Context::Class);
+    let mut hashes = Vec::new();
+    for unit in &finder.units {
+        hashes.extend(name_hashes(text, &unit.stream().names));
+    }
+    sort_dedup(&mut hashes);
+    Ok(Item {
+        len: text.len(),
+        content: Content::Whole(WholeDefinition {
+            name: definition_name(node, text).into(),
+            span: Span {
+                start: node.start_byte(),
+                end: node.end_byte(),
+                start_line: row(node.start_position().row),
+                end_line: row(node.end_position().row),
+            },
+            hashes,
+            units: finder.units,
+        }),
+    })
+}
+
+/// The one definition that a text without errors consists of.
+fn only_definition(root: Node<'_>) -> Cuttable<Node<'_>> {
+    if root.has_error() {
+        return Err(Irregular);
+    }
+    match own_nodes(root)[..] {
+        [node] if is_definition(node.kind()) => Ok(node),
+        _ => Err(Irregular),
+    }
+}
+
+fn name_hashes(source: &[u8], names: &[NameUse]) -> Vec<u64> {
+    names.iter().map(|n| fnv1a_64(&source[n.range()])).collect()
+}
+
+pub(crate) fn sort_dedup(hashes: &mut Vec<u64>) {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.shrink_to_fit();
+}
+
+/// A row of the grammar, from 1.
+fn row(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
+}
