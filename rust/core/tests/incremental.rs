@@ -502,6 +502,8 @@ fn bracketed_lines_that_are_indented_less() {
         "def f():\n",
         "class C:\n",
         "class C:\n    def f(self):\n    ",
+        "if a:\n",
+        "def f():\n    if a:\n    ",
     ] {
         for indent in [
             "",
@@ -514,9 +516,11 @@ fn bracketed_lines_that_are_indented_less() {
             "         ",
         ] {
             for (comment, code) in codes.iter().flat_map(|c| [("", c), ("# c\n         ", c)]) {
+                // With the same lexemes, and nothing odd.
+                let plain = format!("{around}    {}\n    y\n", code.replace('|', " "));
                 let code = code.replace('|', &format!("\n{indent}{comment}"));
                 let version = format!("{around}    {code}\n    y\n");
-                check(&[around, &version, around]).expect("as parsed alone");
+                check(&[&plain, &version, &plain, around]).expect("as parsed alone");
                 let flat = version.replace("\n    ", "\n");
                 check(&[&version, flat.trim_start()]).expect("as parsed alone");
             }
