@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from codewm.cli.commands import doctor
+from codewm.cli.checks import installation, repository
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.lock import exclusive
@@ -505,7 +505,7 @@ def test_versions_that_do_not_fit(sound: GitRepo, monkeypatch: pytest.MonkeyPatc
     real = metadata.version
     others = {"codewm-core": "0.0.9", "h5py": "3.1.0"}
     monkeypatch.setattr(metadata, "version", lambda name: others.get(name) or real(name))
-    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation, "find_spec", lambda name: None)
     found = look(sound.path)
     assert {"core", "packages"} <= found.problems()
     assert "h5py 3.1.0 is older" in found["packages"]["found"]
@@ -531,7 +531,7 @@ def test_a_check_that_breaks_is_a_row(sound: GitRepo, monkeypatch: pytest.Monkey
     def burst(*args: object) -> None:
         raise RuntimeError("it\x1b[31m broke")
 
-    monkeypatch.setattr(doctor, "_borrowed", burst)
+    monkeypatch.setattr(repository, "_borrowed", burst)
     monkeypatch.setattr(Repository, "tree_python_blobs", burst)
     found = look(sound.path)
     assert (found.status, found.problems()) == (0, {"alternates", "python files"})

@@ -1,0 +1,1 @@
+"""What `codewm doctor` looks at: an installation or an open repository in, rows out."""
