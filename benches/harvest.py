@@ -17,12 +17,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import importlib.metadata
-import importlib.util
 import json
 import os
-import pkgutil
 import random
 import shutil
 import statistics
@@ -31,10 +28,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+from generated import Module, generate
+from peers import PEERS, git, installed, line_of
 
 SPEEDUP = 20.0
 AIM = 40.0
@@ -46,7 +46,7 @@ DEARER = 1.5  # cost of a file change in the largest history over that in the sm
 SAMPLE = 0.01  # seconds between two looks at the memory
 RUNS = 5  # of each latency
 SCRIPT = Path(sys.executable).parent / "codewm"
-PEERS = {"pydriller": "pydriller", "pydriller, plain": "pydriller", "gitpython": "git", "pygit2": "pygit2"}
+WORKER = Path(__file__).with_name("peers.py")
 
 
 @dataclass(frozen=True)
@@ -104,25 +104,6 @@ class Report:
             "rows": self.rows,
         }  # fmt: skip
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-
-
-def git(where: Path, *args: str) -> str:
-    """Run git and return its output without the last newline."""
-    done = subprocess.run(["git", *args], cwd=where, check=True, capture_output=True)
-    return done.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
-
-
-def installed(module: str) -> str:
-    """Return the version of a peer, '' if it is not there."""
-    if importlib.util.find_spec(module) is None:
-        return ""
-    names = {"git": "GitPython"}
-    return importlib.metadata.version(names.get(module, module))
-
-
-def line_of(clone: Path, limit: int | None = None) -> list[str]:
-    """List the first-parent line of HEAD, oldest first."""
-    return git(clone, "rev-list", "--first-parent", "--reverse", "HEAD").split()[:limit]
 
 
 # ---- processes, timed and weighed ----------------------------------------------------------------------------
@@ -199,98 +180,7 @@ def file_changes(clone: Path, out: Path) -> tuple[int, int]:
 
 def worker(peer: str, clone: Path, out: Path | None = None) -> Run:
     """Run one peer in a process of its own; it prints a line of JSON."""
-    return run([sys.executable, __file__, "--worker", peer, clone, *([out] if out is not None else [])])
-
-
-# ---- what the peers do, in a process of their own ----------------------------------------------------------------
-
-
-def _python(*paths: str | None) -> bool:
-    return any(path is not None and path.endswith(".py") for path in paths)
-
-
-def _pydriller(clone: str) -> Iterator[tuple[Any, ...]]:
-    import pydriller
-
-    repo = pydriller.Git(clone)
-    for oid in line_of(Path(clone)):
-        commit = repo.get_commit(oid)
-        if commit.merge:
-            raw = commit._c_object
-            files = commit._parse_diff(raw.parents[0].diff(raw, create_patch=True))
-        else:
-            files = commit.modified_files
-        for file in files:
-            if _python(file.old_path, file.new_path):
-                yield file.source_code_before, file.source_code
-
-
-def _pydriller_plain(clone: str) -> Iterator[tuple[Any, ...]]:
-    import pydriller
-
-    for commit in pydriller.Repository(clone).traverse_commits():
-        for file in commit.modified_files:
-            if _python(file.old_path, file.new_path):
-                yield file.source_code_before, file.source_code
-
-
-def _gitpython(clone: str) -> Iterator[tuple[Any, ...]]:
-    import git as gitpython
-
-    repo = gitpython.Repo(clone)
-    for oid in line_of(Path(clone)):
-        commit = repo.commit(oid)
-        diffs = commit.parents[0].diff(commit) if commit.parents else commit.diff(gitpython.NULL_TREE)
-        for diff in diffs:
-            if _python(diff.a_path, diff.b_path):
-                yield tuple(blob.data_stream.read() for blob in (diff.a_blob, diff.b_blob) if blob)
-
-
-def _pygit2(clone: str) -> Iterator[tuple[Any, ...]]:
-    import pygit2
-
-    repo: Any = pygit2.Repository(clone)
-    for oid in line_of(Path(clone)):
-        commit = repo[oid]
-        if commit.parents:
-            diff = commit.parents[0].tree.diff_to_tree(commit.tree)
-        else:
-            diff = commit.tree.diff_to_tree(swap=True)
-        diff.find_similar()
-        for delta in diff.deltas:
-            if _python(delta.old_file.path, delta.new_file.path):
-                sides = (delta.old_file, delta.new_file)
-                yield tuple(repo[side.id].data for side in sides if side.id in repo)
-
-
-def _work(peer: str, clone: str, out: str | None) -> None:
-    """Do a peer's work once and print seconds without the imports, and the Python file changes seen."""
-    if peer == "codewm":
-        # Everything that a harvest loads, so that only its work is timed.
-        import codewm.corpus
-
-        for module in pkgutil.iter_modules(codewm.corpus.__path__, "codewm.corpus."):
-            importlib.import_module(module.name)
-        for name in ("codewm.cli.commands.harvest", "git", "h5py"):
-            importlib.import_module(name)
-        from codewm.cli.main import main
-
-        start = time.perf_counter()
-        status = main(["harvest", clone, "--rebuild", "-q", "--out", str(out)])
-        seconds, changes = time.perf_counter() - start, None
-        if status:
-            raise SystemExit(status)
-    else:
-        importlib.import_module(PEERS[peer])
-        work: dict[str, Callable[[str], Iterable[Any]]] = {
-            "pydriller": _pydriller, "pydriller, plain": _pydriller_plain, "gitpython": _gitpython,
-            "pygit2": _pygit2,
-        }  # fmt: skip
-        start = time.perf_counter()
-        changes = sum(1 for _ in work[peer](clone))
-        seconds = time.perf_counter() - start
-    sys.stderr.flush()
-    print("\n" + json.dumps({"seconds": seconds, "file_changes": changes}))
+    return run([sys.executable, WORKER, peer, clone, *([out] if out is not None else [])])
 
 
 def _said(done: Run) -> dict[str, Any]:
@@ -538,147 +428,12 @@ def big_import(report: Report, files: int) -> None:
     report.bar(f"{name}, one commit more", more.seconds, ONE_COMMIT, unit=" s")
 
 
-# ---- a generated history -------------------------------------------------------------------------------------------
-
-_VOCABULARY = (
-    "account action amount array author batch block buffer cache cell chain change child client code column "
-    "commit config context count cursor data default delta depth draft edge entry error event field file filter "
-    "flag format frame group handle header height index inner input item join key label layer length level limit "
-    "line link list lock map mask match member merge message method model module name node number offset option "
-    "order output owner packet page parent part path phase place point pool port prefix process query queue range "
-    "rate record region request result root route row scale schema scope score section segment seed session shape "
-    "shift side signal size slot source span stack stage start state status step store stream string style suffix "
-    "table tag target task term text thread time title token total trace tree unit update user value vector view "
-    "weight width window word worker"
-)
-WORDS = _VOCABULARY.split()
-STATEMENTS = (
-    "{a} = {b} + {n}", "{a} = self.{b}.{c}({d}, {e}={n})", "if {a} is None:\n    {a} = {b}",
-    "for {a} in {b}:\n    {c}.append({a})", 'raise ValueError(f"{a} {{{b}}} is not a {c}")',
-    "{a} = [{b}.{c} for {b} in {d} if {b} != {n}]", 'log.debug("{a} of {b}: %s", {c})', "del {a}[{n}]",
-    "with self.{a}({b}) as {c}:\n    {d} = {c}.{e}", "{a}, {b} = {c}.{d}({n})", 'self.{a} = {b} or "{c}"',
-    "assert {a} >= {n}, {b}", "while {a} < {n}:\n    {a} += {b}", "{a} = {b}({c}, {d}) if {e} else {n}",
-)  # fmt: skip
-
-
-class Module:
-    """A Python file of 100 to 400 lines that changes one or two functions at a time, as people do."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.wanted = rng.randint(100, 400)
-        imports = "\n".join(f"import {a}" for a in sorted(rng.sample(WORDS, rng.randint(2, 8))))
-        self.head = f'"""About {rng.choice(WORDS)}."""\n\n{imports}\n'
-        self.blocks: list[list[str]] = []
-        while self.lines < self.wanted:
-            self._add()
-
-    @property
-    def lines(self) -> int:
-        """How long it is, about."""
-        return 12 + sum(len(block) + 2 for block in self.blocks)
-
-    def render(self) -> bytes:
-        """Return the source."""
-        return (self.head + "".join("\n\n" + "\n".join(b) + "\n" for b in self.blocks)).encode()
-
-    def edit(self) -> None:
-        """Change one or two functions: a line more, a line less, a line replaced; rarely a whole function."""
-        for _ in range(self.rng.choice((1, 1, 1, 2))):
-            kind = self.rng.random()
-            if kind < 0.03 and len(self.blocks) > 4:
-                del self.blocks[self.rng.randrange(len(self.blocks))]
-            elif kind < 0.07:
-                self._add()
-            else:
-                self._edit_function(self.rng.choice(self.blocks))
-
-    def _edit_function(self, block: list[str]) -> None:
-        # Only whole lines at the top level of the body, so that what is left is Python.
-        places = [i for i, line in enumerate(block) if i > 1 and line[4:5].strip() and not line.endswith(":")]
-        places = [i for i in places if not (i + 1 < len(block) and block[i + 1].startswith("        "))]
-        if not places:
-            block.append(f"    return {self.rng.choice(WORDS)}")
-            return
-        at, kind = self.rng.choice(places), self.rng.random()
-        if kind < 0.2 and len(places) > 3 and self.lines > self.wanted * 0.8:
-            del block[at]
-        elif kind < 0.6 and self.lines < self.wanted * 1.2:
-            block[at:at] = self._statement()
-        else:
-            block[at : at + 1] = self._statement()
-
-    def _statement(self) -> list[str]:
-        words = dict(zip("abcde", self.rng.sample(WORDS, 5), strict=True))
-        text = self.rng.choice(STATEMENTS).format(n=self.rng.randint(0, 999), **words)
-        return [f"    {line}" for line in text.split("\n")]
-
-    def _add(self) -> None:
-        name, first, second = self.rng.sample(WORDS, 3)
-        block = [f"def {name}_{self.rng.randint(0, 9999)}({first}, {second}=None):",
-                 f'    """Return the {name} of {first}."""']  # fmt: skip
-        for _ in range(self.rng.randint(4, 18)):
-            block += self._statement()
-        self.blocks.insert(self.rng.randint(0, len(self.blocks)), [*block, f"    return {first}"])
-
-
-def generate(where: Path, commits: int, *, modules: int = 200, seed: int = 0) -> None:
-    """Make a repository of `commits` commits, each an edit of one or two functions in one or two files.
-
-    The first commit adds `modules` files. All versions of a file are written one after the other, so that
-    `git fast-import` stores them as small differences, as a repacked clone would.
-    """
-    where.mkdir(parents=True)
-    git(where, "init", "-q", "-b", "main")
-    rng = random.Random(seed)
-    touched: list[list[int]] = [list(range(modules))]
-    touched += [sorted(rng.sample(range(modules), rng.choice((1, 1, 1, 2)))) for _ in range(commits - 1)]
-    # Mark of the first version of each file; further versions follow it.
-    counts = [0] * modules
-    for files in touched:
-        for file in files:
-            counts[file] += 1
-    first = [1 + sum(counts[:i]) for i in range(modules)]
-    process = subprocess.Popen(
-        ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--done"],
-        cwd=where,
-        stdin=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    with process.stdin as stream:
-        for i, count in enumerate(counts):
-            module = Module(random.Random(f"{seed} {i}"))
-            for version in range(count):
-                if version:
-                    module.edit()
-                source = module.render()
-                stream.write(b"blob\nmark :%d\ndata %d\n%s\n" % (first[i] + version, len(source), source))
-        seen = [0] * modules
-        for number, files in enumerate(touched):
-            when = 1_600_000_000 + number * 600
-            who = f"Dev {number % 17} <dev{number % 17}@example.com> {when} +0000"
-            subject = f"change {rng.choice(WORDS)} of {rng.choice(WORDS)}".encode()
-            stream.write(
-                f"commit refs/heads/main\ncommitter {who}\ndata {len(subject)}\n".encode() + subject + b"\n"
-            )
-            for file in files:
-                path = f"src/{WORDS[file % 12]}/module_{file:03d}.py"
-                stream.write(f"M 100644 :{first[file] + seen[file]} {path}\n".encode())
-                seen[file] += 1
-        stream.write(b"done\n")
-    if process.wait() != 0:
-        raise SystemExit("git fast-import failed")
-
-
 def _sizes(text: str) -> list[int]:
     return [int(word) for word in text.split(",") if word]
 
 
 def main() -> None:
     """Measure what was asked for, print every bar, and write the rows."""
-    if sys.argv[1:2] == ["--worker"]:
-        _work(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else None)
-        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
