@@ -1,4 +1,4 @@
-"""Repositories that the scripts of tests/fixtures build with real git."""
+"""Repositories that the scripts of tests/fixtures build with real git, and what a harvest of one stores."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from codewm.corpus.harvest import Options
+from codewm.corpus.git import Repository
+from codewm.corpus.harvest import Harvest, Options, harvest
+from codewm.corpus.store import Store, read_store
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
@@ -18,6 +21,26 @@ def build(script: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["bash", str(FIXTURES / script), str(folder)], check=True, capture_output=True)
     return folder
+
+
+def run(folder: Path, options: Options, out: Path | None = None) -> Harvest:
+    """Harvest the repository of a folder."""
+    with Repository.open(folder) as repo:
+        return harvest(repo, options, out)
+
+
+def stored(folder: Path, options: Options) -> Store:
+    """Harvest the repository of a folder and read what was stored."""
+    return read_store(run(folder, options).path)
+
+
+def by_subject(store: Store, subject: str) -> list[tuple[str, str, int]]:
+    """(path, unit, flags) of every edit of the one commit of this subject."""
+    t = store.table
+    row = t.commits.subject.index(subject)
+    return [
+        (t.paths[t.path[i]], t.units[t.unit[i]], int(t.flags[i])) for i in np.flatnonzero(t.commit == row)
+    ]
 
 
 @pytest.fixture(scope="session")
