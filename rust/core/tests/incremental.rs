@@ -528,6 +528,24 @@ fn bracketed_lines_that_are_indented_less() {
     }
 }
 
+/// Between a decorator and what it decorates the grammar looks at the indentation of comments.
+#[test]
+fn comments_under_a_decorator() {
+    for around in [
+        "def f():\n    if a:\n",
+        "class C:\n    if a:\n",
+        "def f():\n    def g():\n",
+    ] {
+        let of = |comment: &str| {
+            format!("{around}        @d\n{comment}        def g(): pass\n        x\n")
+        };
+        for indent in 0..10 {
+            let odd = of(&format!("{}# c\n", " ".repeat(indent)));
+            check(&[&of(""), &odd, &of("        # c\n"), &odd]).expect("as parsed alone");
+        }
+    }
+}
+
 #[test]
 fn operators_that_touch() {
     all_orders(&[
