@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
 
 BATCH_BYTES = 8 << 20
-"""Versions handed to the core at once, up to the end of a commit."""
+"""Versions handed to the core at once, up to the end of a commit; the first batches are smaller, so that it starts."""
 PART_BYTES = 32 << 20
 """A larger commit is handed over in parts. Units that moved between files are looked for within a part, so this is
 measured by the commit's own versions alone, whatever else is in the batch, and a change of it changes results.
@@ -167,6 +167,7 @@ class _Reader:
         self._uses: Counter[str] = Counter()
         self._waiting: deque[CommitRecord | _Change] = deque()
         self._batch = _Batch()
+        self._limit = BATCH_BYTES >> 3
         # Bytes that the commit so far has put into batches, and since it was last cut.
         self._part = 0
         self._contents = 0
@@ -231,7 +232,7 @@ class _Reader:
         while self._waiting:
             step = self._waiting[0]
             if isinstance(step, CommitRecord):
-                if self._batch.size >= BATCH_BYTES:
+                if self._batch.size >= self._limit:
                     yield self._cut(is_whole=True)
                 self._part = 0
                 self._batch.commits += 1
@@ -273,6 +274,7 @@ class _Reader:
     def _cut(self, is_whole: bool) -> _Batch:
         """End the batch; have the core forget what was replaced, and if need be what was not used for longest."""
         batch, self._batch = self._batch, _Batch()
+        self._limit = min(2 * self._limit, BATCH_BYTES)
         batch.is_whole = is_whole
         for key in self._replaced:
             if key not in self._uses:

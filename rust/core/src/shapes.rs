@@ -121,6 +121,9 @@ impl Lexed {
         let mut starts_line = true;
         let mut was_other = false;
         let mut base = 0;
+        // Of the logical line; what is indented by less is a dedent to the grammar, even inside brackets.
+        let mut current = 0;
+        let mut shallow_comment = false;
         while let Some(&b) = text.get(at) {
             if starts_line && depth == 0 {
                 let (indent, code) = suites::indentation(text, at).ok()?;
@@ -130,12 +133,17 @@ impl Lexed {
                     if lines == 0 {
                         base = indent;
                     }
+                    if shallow_comment {
+                        return None;
+                    }
                     lines += 1;
+                    current = indent;
                     let deeper = indent.checked_sub(base)?;
                     out.key.push(0);
                     // At most `suites::MAX_INDENT`.
                     out.key.extend((deeper as u16).to_le_bytes());
                 }
+                shallow_comment |= first == b'#' && lines > 0 && indent < current;
                 starts_line = false;
                 was_other = false;
                 continue;
@@ -145,6 +153,12 @@ impl Lexed {
                     line += 1;
                     at += 1;
                     starts_line = depth == 0;
+                    if depth > 0 {
+                        let (indent, code) = suites::indentation(text, at).ok()?;
+                        if indent < current && !suites::is_blank(text, code) {
+                            return None;
+                        }
+                    }
                     was_other = false;
                 }
                 b' ' | b'\t' | b'\r' => {
@@ -267,6 +281,18 @@ impl Lexed {
             return None;
         }
         let end = suites::string_end(text, quote).ok()?;
+        let opening = if text[quote..].starts_with(&[text[quote]; 3]) {
+            3
+        } else {
+            1
+        };
+        let escapes = [b'\\', b'\'', b'"', b'\n', b'\r'];
+        let starts_escaped =
+            matches!(text[quote + opening..], [b'\\', next, ..] if escapes.contains(&next));
+        if starts_escaped && prefix.iter().any(|b| matches!(b, b'r' | b'R')) {
+            // To the grammar a raw string of nothing but these has no content.
+            return None;
+        }
         self.key.push(6);
         // Raw strings and bytes have other escapes, which are no matter to the tree; kept apart all the same.
         self.key.extend(prefix.iter().map(u8::to_ascii_lowercase));

@@ -26,6 +26,8 @@ pub struct LogicalLine {
     pub end: usize,
     /// Its last token is a colon, so a suite follows on the next lines.
     pub opens_suite: bool,
+    /// The least indentation of a later physical line of it, comments included, inside brackets.
+    pub shallowest: u32,
 }
 
 /// What a piece starts with.
@@ -74,14 +76,16 @@ pub fn next_line(text: &[u8], mut at: usize) -> Result<Option<LogicalLine>, Irre
             Some(b'#') => at = line_end(text, code),
             Some(b'\\') => return Err(Irregular),
             Some(_) => {
-                let (end, opens_suite) = logical_end(text, code)?;
-                return Ok(Some(LogicalLine {
+                let mut line = LogicalLine {
                     start,
                     code,
                     indent,
-                    end,
-                    opens_suite,
-                }));
+                    end: code,
+                    opens_suite: false,
+                    shallowest: u32::MAX,
+                };
+                logical_end(text, &mut line)?;
+                return Ok(Some(line));
             }
         }
     }
@@ -121,8 +125,9 @@ const SPECIAL: [bool; 256] = {
     table
 };
 
-/// One past the end of the logical line whose code starts at `at`, and whether it ends in a colon.
-fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
+/// Finds where a logical line ends, from where its code starts.
+fn logical_end(text: &[u8], line: &mut LogicalLine) -> Result<(), Irregular> {
+    let mut at = line.code;
     let mut depth = 0_u32;
     // Where the last code before the line end may end, if no comment follows it.
     let mut code_end = None;
@@ -135,9 +140,15 @@ fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
         match text[at] {
             b'\n' => {
                 if depth == 0 {
-                    return Ok((at + 1, ends_in_colon(text, code_end.unwrap_or(at))));
+                    line.end = at + 1;
+                    line.opens_suite = ends_in_colon(text, code_end.unwrap_or(at));
+                    return Ok(());
                 }
                 code_end = None;
+                let (indent, code) = indentation(text, at + 1)?;
+                if !is_blank(text, code) {
+                    line.shallowest = line.shallowest.min(indent);
+                }
                 at += 1;
             }
             b'#' => {
@@ -171,7 +182,14 @@ fn logical_end(text: &[u8], mut at: usize) -> Result<(usize, bool), Irregular> {
     if depth > 0 {
         return Err(Irregular);
     }
-    Ok((at, ends_in_colon(text, code_end.unwrap_or(at))))
+    line.end = at;
+    line.opens_suite = ends_in_colon(text, code_end.unwrap_or(at));
+    Ok(())
+}
+
+/// Nothing but a line end follows the indentation that ends at `code`.
+pub(crate) fn is_blank(text: &[u8], code: usize) -> bool {
+    matches!(text.get(code), None | Some(b'\n' | b'\r'))
 }
 
 fn ends_in_colon(text: &[u8], end: usize) -> bool {
@@ -242,9 +260,14 @@ pub fn cut(
     let mut at = at;
     let mut decorated = false;
     while let Some(line) = next_line(text, at)? {
+        // Inside the suite the grammar sees a dedent where a bracketed line, or a comment after a decorator, is
+        // indented by less than the suite. On its own a piece has no suite around it.
+        if decorated && has_shallow_comment(&text[at..line.start], column) {
+            return Err(Irregular);
+        }
         at = line.end;
         if line.indent > column {
-            if cuts.is_empty() {
+            if cuts.is_empty() || decorated {
                 return Err(Irregular);
             }
             if let Some(end) = known.end_of(line.start) {
@@ -252,7 +275,7 @@ pub fn cut(
             }
             continue;
         }
-        if line.indent < column {
+        if line.indent < column || line.shallowest < column {
             return Err(Irregular);
         }
         let code = &text[line.code..line.end];
@@ -285,6 +308,19 @@ pub fn cut(
         });
     }
     Ok((cuts, None))
+}
+
+/// Whether a comment in lines of comments and blank lines is indented by less than `column`.
+fn has_shallow_comment(lines: &[u8], column: u32) -> bool {
+    let mut at = 0;
+    while at < lines.len() {
+        match indentation(lines, at) {
+            Ok((indent, code)) if indent >= column || is_blank(lines, code) => {}
+            _ => return true,
+        }
+        at = line_end(lines, at);
+    }
+    false
 }
 
 /// What a line of code starts.
