@@ -109,11 +109,11 @@ class Report:
 # ---- processes, timed and weighed ----------------------------------------------------------------------------
 
 
-def run(command: Sequence[str | Path], cwd: Path | None = None) -> Run:
-    """Run a command to its end; its memory is the highest sum over itself and its children that was seen.
+def run(command: Sequence[str | Path], cwd: Path | None = None, *, weigh: bool = False) -> Run:
+    """Run a command to its end; its memory is that of its largest process, as the system reports it.
 
-    The sum counts a page that two processes share twice, so it is an upper bound. Without /proc (macOS) only the
-    largest single process is known, as the system reports it.
+    Weighed, it is the highest sum over itself and its children that was seen, where there is a /proc. The sum counts
+    a page that two processes share twice, so it is an upper bound. Looking takes time: what is weighed is not timed.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
@@ -121,13 +121,15 @@ def run(command: Sequence[str | Path], cwd: Path | None = None) -> Run:
         over = threading.Event()
         seen = [0.0]
         watcher = threading.Thread(target=_watch, args=(process.pid, over, seen), daemon=True)
-        watcher.start()
+        if weigh:
+            watcher.start()
         # wait4 also says what the system saw between two samples; its children that ended are included.
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         over.set()
-        watcher.join()
+        if weigh:
+            watcher.join()
         text, talk = _text(out), _text(err)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{talk}")
@@ -166,10 +168,10 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def harvest(clone: Path, out: Path | None = None, *words: str) -> Run:
+def harvest(clone: Path, out: Path | None = None, *words: str, weigh: bool = False) -> Run:
     """Time `codewm harvest`."""
     place = () if out is None else ("--out", out)
-    return run([SCRIPT, "harvest", clone, "-q", *words, *place])
+    return run([SCRIPT, "harvest", clone, "-q", *words, *place], weigh=weigh)
 
 
 def file_changes(clone: Path, out: Path) -> tuple[int, int]:
@@ -214,6 +216,7 @@ def side_by_side(report: Report, clone: Path, rounds: int, others: bool) -> None
                 f"codewm {ours[-1].seconds:.2f} s ({own[-1]:.2f}): {theirs[-1].seconds / ours[-1].seconds:.1f}x",
                 flush=True,
             )
+        weighed = harvest(clone, out, "--rebuild", weigh=True).memory
         held, changes = file_changes(clone, out)
         seen = _said(theirs[-1])["file_changes"]
         agree = "equal" if (held, changes) == (commits, seen) else "NOT EQUAL: the work differs"
@@ -221,7 +224,7 @@ def side_by_side(report: Report, clone: Path, rounds: int, others: bool) -> None
         print(f"  Python file changes: codewm {changes:,}, PyDriller {seen:,}: {agree}")
         slow = statistics.median(r.seconds for r in theirs)
         fast = statistics.median(r.seconds for r in ours)
-        heavy, light = max(r.memory for r in theirs), max(r.memory for r in ours)
+        heavy, light = max(r.memory for r in theirs), max(weighed, *(r.memory for r in ours))
         inside = statistics.median(bare) / statistics.median(own)
         table = [
             ("PyDriller", slow, heavy, changes, slow / fast),
@@ -310,7 +313,7 @@ def _prefixes(
     for step in steps:
         git(part, "update-ref", "--no-deref", "HEAD", line[step - 1])
         out = folder / "chains.h5"
-        done = harvest(part, out, "--rebuild")
+        done = harvest(part, out, "--rebuild", weigh=True)
         held, changes = file_changes(part, out)
         assert held == step, f"{held} commits were harvested, not {step}"
         points.append((changes, done.seconds))
@@ -413,8 +416,8 @@ def big_import(report: Report, files: int) -> None:
             size += place.write_bytes(Module(rng).render())
         commit(work, f"import {files} files")
         print(f"\n{name}: {size / 1e6:.0f} MB of Python in one commit", flush=True)
-        whole = harvest(work, Path(folder) / "whole.h5", "--rebuild")
-        added = harvest(work)
+        whole = harvest(work, Path(folder) / "whole.h5", "--rebuild", weigh=True)
+        added = harvest(work, weigh=True)
         _edit(work, 0)
         more = harvest(work)
         _same_as_rebuilt(work, Path(folder) / "rebuilt.h5")

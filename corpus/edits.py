@@ -92,6 +92,7 @@ def extract(
     with_authors: bool = False,
     save: Callable[[EditTable, Ledger], object] | None = None,
     save_every: float = 20.0,
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[EditTable, Ledger]:
     """Turn commits (oldest first) into unit edits; after those of `base`, if there is one.
 
@@ -99,9 +100,12 @@ def extract(
     if `skip_merges`. `progress` is called with numbers of commits done. `jobs` is the number of threads of
     the core, 0 for one per core. Authors are hashed with `salt` unless `with_authors`. `save` is given what
     would be returned if the history ended here, every `save_every` seconds, less often if saving takes long.
+    `meanwhile` is called once Git is at work.
     """
     due = time.monotonic() + save_every
     with _Ahead(_Reader(repo, skip_merges).batches(commits)) as batches:
+        if meanwhile is not None:
+            meanwhile()
         # Git is at work while numpy is imported.
         from codewm.corpus.builder import TableBuilder
         from codewm.corpus.ledger import Ledger
@@ -167,7 +171,7 @@ class _Reader:
         self._uses: Counter[str] = Counter()
         self._waiting: deque[CommitRecord | _Change] = deque()
         self._batch = _Batch()
-        self._limit = BATCH_BYTES >> 3
+        self._limit = max(BATCH_BYTES >> 3, 1)
         # Bytes that the commit so far has put into batches, and since it was last cut.
         self._part = 0
         self._contents = 0

@@ -210,45 +210,54 @@ class _Run:
         repo, options = self.repo, self._options
         how = "rebuilt" if self.path.exists() else "new"
         old, why = self._old()
-        line, root = self._line(old)
-        if repo.boundaries.issuperset(line):
-            raise UserError(
-                "the clone is shallow: the parent of its only commit is missing",
-                "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
-            )
-        if old is not None and old.table.commits.oid[:1] != line[:1]:
-            moved = (
-                "the newest commits are others now" if options.max_commits else "the history begins elsewhere"
-            )
-            old, why = None, moved
-        kept = _common(old, line)
-        base, rows, chunks = None, None, None
+        base, rows, chunks, kept, line = None, None, None, 0, None
         if old is not None:
-            base, rows, chunks = old.table, old.ledger, old.chunks
-            how = "appended"
-            if kept < len(base.commits):
-                from codewm.corpus.builder import truncate
+            line = self._line(old)
+            if old.table.commits.oid[:1] == line[0][:1]:
+                kept = _common(old, line[0])
+                base, rows, chunks = old.table, old.ledger, old.chunks
+                how = "appended"
+                if kept < len(base.commits):
+                    from codewm.corpus.builder import truncate
 
-                how = "rewritten"
-                base, rows = truncate(base, rows, kept)
+                    how = "rewritten"
+                    base, rows = truncate(base, rows, kept)
+            else:
+                why = (
+                    "the newest commits are others now"
+                    if options.max_commits
+                    else "the history begins elsewhere"
+                )
         del old
-        # Slow to import, and needed at the end: meanwhile Git and the core are at work.
-        Thread(target=import_module, args=("h5py",), daemon=True).start()
+        since = line[0][kept - 1] if line is not None and kept else options.since or None
         salt = author_salt(repo, create=True)
-        writer = _Writer(self, root, chunks)
+        writer = _Writer(self, chunks)
+        todo = 0
+        count: Callable[[int], object] | None = None
+
+        def meanwhile() -> None:
+            nonlocal todo, count
+            # Slow to import, and needed at the end.
+            Thread(target=import_module, args=("h5py",), daemon=True).start()
+            oids, writer.root = line if line is not None else self._line(None)
+            if repo.boundaries.issuperset(oids):
+                raise UserError(
+                    "the clone is shallow: the parent of its only commit is missing",
+                    "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
+                )
+            todo = len(oids) - kept
+            count = progress(todo) if progress is not None else None
+
         records = repo.commits(
-            RevSpec(self._tip, line[kept - 1] if kept else options.since or None),
-            max_count=options.max_commits or None,
-            suffix=b".py",
+            RevSpec(self._tip, since), max_count=options.max_commits or None, suffix=b".py"
         )
-        todo = len(line) - kept
         table, ledger = extract(
             repo,
             within(records, options.paths) if options.paths else records,
             window=options.window,
             action=options.action,
             jobs=options.jobs,
-            progress=progress(todo) if progress is not None else None,
+            progress=lambda commits: count(commits) if count is not None else None,
             base=base,
             skipped=rows,
             skip_merges=options.merges == SKIP,
@@ -256,6 +265,7 @@ class _Run:
             with_authors=options.with_authors,
             save=lambda so_far, skipped: writer.save(so_far, skipped, keep=True),
             save_every=SAVE_SECONDS,
+            meanwhile=meanwhile,
         )
         store = writer.save(table, ledger)
         return Harvest(self.path, how, why, todo, store.header, store)
@@ -325,8 +335,10 @@ class _Run:
 class _Writer:
     """Writes the table as it is, again and again; what was compressed before is not compressed again."""
 
-    def __init__(self, run: _Run, root: str, chunks: Chunks | None) -> None:
-        self._run, self._root, self._chunks = run, root, chunks
+    def __init__(self, run: _Run, chunks: Chunks | None) -> None:
+        self.root = ""
+        """The first commit of the whole line."""
+        self._run, self._chunks = run, chunks
 
     def save(self, table: EditTable, ledger: Ledger, keep: bool = False) -> Store:
         """Store what a harvest that ended here would store; `keep` if it is not the end."""
@@ -334,7 +346,7 @@ class _Writer:
         from codewm.corpus.table import Origin
 
         run = self._run
-        header = run.header(self._root, table, ledger)
+        header = run.header(self.root, table, ledger)
         place = run.repo.work_tree or run.repo.common_dir
         name = place.name if place.name != ".git" else place.parent.name
         origin = Origin(header.repository, header.root, header.tip, name.removesuffix(".git"), header.commits)
