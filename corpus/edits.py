@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from codewm.corpus.ledger import Ledger
     from codewm.corpus.table import EditTable
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 """Versions handed to the core at once, up to the end of a commit; the first batches are smaller, so that it starts."""
-PART_BYTES = 32 << 20
+PART_BYTES = 4 << 20
 """A larger commit is handed over in parts. Units that moved between files are looked for within a part, so this is
 measured by the commit's own versions alone, whatever else is in the batch, and a change of it changes results.
 """
-KEPT_BYTES = 32 << 20
+KEPT_BYTES = 6 << 20
 """Versions that the core keeps: the version after one change is the version before the next. It takes them
-about six times their size.
+about twenty times their size.
 """
 # Commits whose versions are asked for in one go; bounds what waits where few of them touch Python.
 _GROUP = 512
