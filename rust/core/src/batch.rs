@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use hashbrown::{HashMap, HashSet};
-
 use rayon::prelude::*;
 
 use crate::decode::decode;

@@ -5,7 +5,6 @@
 //! changed but whose tokens did not is kept, flagged as a no-op.
 
 use hashbrown::{HashMap, HashSet};
-
 use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::action::{self, EditView};

@@ -80,7 +80,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Unit:
-    """A function, method, class header or run of module statements of one source."""
+    """A function, method, class header or run of module statements of one source, read as UTF-8.
+
+    Lines and bytes are those of the decoded source.
+    """
 
     name: str
     kind: str
