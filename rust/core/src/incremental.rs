@@ -77,17 +77,11 @@ fn suite(
     let keep = whole.saturating_sub(1);
     let mut out: Vec<Placed> = Vec::with_capacity(old.suite.len() + 1);
     out.extend(old.suite[..keep].iter().map(|p| Placed {
-        at: Origin {
-            byte: p.at.byte - old.at.byte + at.byte,
-            line: p.at.line - old.at.line + at.line,
-        },
+        at: p.at.shifted(old.at, at),
         item: Arc::clone(&p.item),
     }));
     let from = match old.suite.get(keep) {
-        Some(p) if keep > 0 => Origin {
-            byte: p.at.byte - old.at.byte + at.byte,
-            line: p.at.line - old.at.line + at.line,
-        },
+        Some(p) if keep > 0 => p.at.shifted(old.at, at),
         _ => at,
     };
 
@@ -96,8 +90,7 @@ fn suite(
     let mut known = OldPieces {
         old,
         shared: old.at.byte + prefix,
-        start: old.at.byte,
-        new_start: at.byte,
+        start: at.byte,
         tail: keep + old.suite[keep..].partition_point(|p| p.at.byte < old_tail),
         old_tail,
         len: text.len(),
@@ -116,10 +109,7 @@ fn suite(
         let here = lines.to(end);
         let there = old.suite[first].at;
         out.extend(old.suite[first..].iter().map(|p| Placed {
-            at: Origin {
-                byte: p.at.byte - there.byte + here.byte,
-                line: p.at.line - there.line + here.line,
-            },
+            at: p.at.shifted(there, here),
             item: Arc::clone(&p.item),
         }));
     }
@@ -131,9 +121,8 @@ struct OldPieces<'a> {
     old: OldSuite<'a>,
     /// One past the last old byte up to which both suites are the same from their starts.
     shared: usize,
-    /// Where the suites start, old and new.
+    /// Where the new suite starts.
     start: usize,
-    new_start: usize,
     /// The first old piece in what both have in common at the end, which starts at `old_tail`.
     tail: usize,
     old_tail: usize,
@@ -168,7 +157,7 @@ impl suites::Known for OldPieces<'_> {
     }
 
     fn ahead(&self, start: usize) -> Option<(usize, Opening)> {
-        let there = start - self.new_start + self.start;
+        let there = start - self.start + self.old.at.byte;
         if there >= self.shared {
             return None;
         }

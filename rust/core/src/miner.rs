@@ -23,7 +23,8 @@ const MIN_MOVED_TOKENS: usize = 12;
 /// A change of one file; versions by the keys they were given with.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'k> {
-    /// Row of its commit; changes come in the order of commits, all of a commit's in one batch.
+    /// Row of its commit; changes come in the order of commits, and units that moved are looked
+    /// for within a commit's changes of one batch.
     pub commit: i32,
     /// Row of its path.
     pub path: i32,

@@ -15,6 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 use crate::pieces::Span;
 use crate::suites;
+use crate::texts::newlines;
 use crate::tokens::{NameFlags, NameUse, TokenStream, number_text};
 use crate::vocab::{self, vocabulary};
 
@@ -297,7 +298,7 @@ impl Lexed {
         // Raw strings and bytes have other escapes, which are no matter to the tree; kept apart all the same.
         self.key.extend(prefix.iter().map(u8::to_ascii_lowercase));
         self.push(start, end, *line, Kind::Text);
-        *line += text[start..end].iter().filter(|&&b| b == b'\n').count() as u32;
+        *line += newlines(&text[start..end]);
         Some(end)
     }
 
@@ -345,7 +346,7 @@ impl Lexed {
                 start: first.start as usize,
                 end: last.end as usize,
                 start_line: first.line,
-                end_line: last.line + inside.iter().filter(|&&b| b == b'\n').count() as u32,
+                end_line: last.line + newlines(inside),
             }
         });
         Filled {

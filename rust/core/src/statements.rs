@@ -9,7 +9,7 @@ use crate::pieces::{Content, Header, Item, Span, Statements, WholeDefinition};
 use crate::shapes::{Filled, Lexed};
 use crate::suites::{self, Cut, Irregular, Opening};
 use crate::texts::LineCounter;
-use crate::tokens::{NameUse, Setting, TokenStream, is_definition};
+use crate::tokens::{NameUse, Setting, TokenStream, is_definition, line_of};
 use crate::units::{Finder, Origin, SourceHash, Unit, definition_name, parse_tree, undecorated};
 use crate::vocab::fnv1a_64;
 
@@ -189,8 +189,8 @@ fn statement(
     let spans = nodes.iter().map(|n| Span {
         start: n.start_byte() - origin.byte,
         end: n.end_byte() - origin.byte,
-        start_line: row(n.start_position().row) - origin.line,
-        end_line: row(n.end_position().row) - origin.line,
+        start_line: line_of(n.start_position().row) - origin.line,
+        end_line: line_of(n.end_position().row) - origin.line,
     });
     let nodes: Vec<Span> = spans.collect();
     if units.is_empty()
@@ -285,8 +285,8 @@ pub(crate) fn whole_definition(text: &[u8], context: Context) -> Cuttable<Item> 
             span: Span {
                 start: node.start_byte(),
                 end: node.end_byte(),
-                start_line: row(node.start_position().row),
-                end_line: row(node.end_position().row),
+                start_line: line_of(node.start_position().row),
+                end_line: line_of(node.end_position().row),
             },
             hashes,
             units: finder.units,
@@ -313,9 +313,4 @@ pub(crate) fn sort_dedup(hashes: &mut Vec<u64>) {
     hashes.sort_unstable();
     hashes.dedup();
     hashes.shrink_to_fit();
-}
-
-/// A row of the grammar, from 1.
-fn row(row: usize) -> u32 {
-    u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
 }

@@ -406,7 +406,8 @@ impl TokenStream {
     }
 }
 
-fn line_of(row: usize) -> u32 {
+/// A row of the grammar as a line, from 1.
+pub(crate) fn line_of(row: usize) -> u32 {
     u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
 }
 

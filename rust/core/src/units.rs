@@ -12,7 +12,7 @@ use tree_sitter::{Node, Parser, Tree};
 
 use crate::error::{Error, Result};
 use crate::pieces::{Item, Module, Run};
-use crate::tokens::{Setting, TokenStream, is_definition};
+use crate::tokens::{Setting, TokenStream, is_definition, line_of};
 use crate::vocab::{self, Fnv64, fnv1a_64};
 
 /// Larger sources are refused: a name's position is stored in 32 bits.
@@ -74,6 +74,14 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// The same place where what starts at `from` starts at `to`.
+    pub(crate) fn shifted(self, from: Origin, to: Origin) -> Origin {
+        Origin {
+            byte: self.byte - from.byte + to.byte,
+            line: self.line - from.line + to.line,
+        }
+    }
+
     pub(crate) fn plus(self, inner: Origin) -> Origin {
         Origin {
             byte: self.byte + inner.byte,
@@ -343,8 +351,8 @@ impl<'s> Finder<'s> {
             kind,
             start_byte: first.start_byte(),
             end_byte: last.end_byte(),
-            start_line: line(first.start_position().row),
-            end_line: line(last.end_position().row),
+            start_line: line_of(first.start_position().row),
+            end_line: line_of(last.end_position().row),
             source_hash: hash.0,
             body: Body::Stream(Arc::new(stream), Origin::default()),
         });
@@ -365,10 +373,6 @@ pub(crate) fn run_name(after: Option<&str>) -> String {
         || "<module>".to_owned(),
         |name| format!("<module after {name}>"),
     )
-}
-
-fn line(row: usize) -> u32 {
-    u32::try_from(row).unwrap_or(u32::MAX - 1) + 1
 }
 
 /// What "this unit's own text" means: its nodes' source without left-out definitions and blank lines.
