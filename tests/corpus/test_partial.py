@@ -18,27 +18,10 @@ from pathlib import Path
 import pytest
 
 from codewm.corpus.errors import UserError
-from codewm.corpus.git import MISSING, CommitRecord, Repository
+from codewm.corpus.git import MISSING, Repository
 from codewm.corpus.harvest import Options, harvest
+from tests.corpus.reading import LINES, files_below, git_in, records_of
 from tests.helpers import GitRepo
-
-LINES = "".join(f"line_{i} = {i}\n" for i in range(40))
-
-
-def _git(folder: Path, *args: str, input: bytes | None = None) -> str:
-    done = subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, input=input)
-    return done.stdout.decode("utf-8", "surrogateescape").strip()
-
-
-def _records(place: Path) -> list[CommitRecord]:
-    with Repository.open(place) as repo:
-        return list(repo.commits("HEAD"))
-
-
-def _everything(place: Path) -> dict[str, tuple[int, int]]:
-    """Every file below a folder with its size and time of change."""
-    files = (p for p in place.rglob("*") if not p.is_symlink())
-    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
 
 
 @pytest.fixture
@@ -54,14 +37,14 @@ def origin(git_repo: GitRepo) -> GitRepo:
 
 def _partial(origin: GitRepo, tmp_path: Path, kind: str) -> Path:
     place = tmp_path / "partial"
-    _git(tmp_path, "clone", "-q", "--no-checkout", f"--filter={kind}", f"file://{origin.path}", str(place))
+    git_in(tmp_path, "clone", "-q", "--no-checkout", f"--filter={kind}", f"file://{origin.path}", str(place))
     return place
 
 
 def test_a_partial_clone_is_read_without_fetching(origin: GitRepo, tmp_path: Path) -> None:
     place = _partial(origin, tmp_path, "blob:none")
-    before = _everything(place)
-    full = _records(origin.path)
+    before = files_below(place)
+    full = records_of(origin.path)
     with Repository.open(place) as repo:
         assert repo.is_partial
         records = list(repo.commits("HEAD"))
@@ -78,16 +61,16 @@ def test_a_partial_clone_is_read_without_fetching(origin: GitRepo, tmp_path: Pat
         ]
         assert repo.staged().parents == (full[-1].oid,)
         assert repo.has(full[0].oid)
-    assert _everything(place) == before
+    assert files_below(place) == before
 
 
 def test_what_is_here_of_a_partial_clone_is_used(origin: GitRepo, tmp_path: Path) -> None:
     place = _partial(origin, tmp_path, "blob:none")
-    full = _records(origin.path)
+    full = records_of(origin.path)
     here = [side for c in full[1].changes for side in (c.old_oid, c.new_oid) if side is not None]
     for oid in here:
-        _git(place, "cat-file", "-e", oid)
-    assert _records(place) == full
+        git_in(place, "cat-file", "-e", oid)
+    assert records_of(place) == full
     asked = [here[0], str(full[2].changes[0].new_oid), here[1]]
     with Repository.open(place) as repo:
         assert [size >= 0 for _, _, size in repo.read_objects(asked)] == [True, False, True]
@@ -95,14 +78,14 @@ def test_what_is_here_of_a_partial_clone_is_used(origin: GitRepo, tmp_path: Path
 
 def test_missing_trees_are_a_clear_error(origin: GitRepo, tmp_path: Path) -> None:
     place = _partial(origin, tmp_path, "tree:0")
-    before = _everything(place)
+    before = files_below(place)
     with Repository.open(place) as repo:
         for read in (lambda: list(repo.commits("HEAD")), lambda: repo.tree_python_blobs("HEAD")):
             with pytest.raises(UserError, match="partial clone") as caught:
                 read()
             assert "--allow-fetch" in caught.value.hint
             assert "--refetch --no-filter" in caught.value.hint
-    assert _everything(place) == before
+    assert files_below(place) == before
 
 
 @pytest.mark.parametrize("kind", ["blob:none", "tree:0", "blob:limit=100"])
@@ -117,9 +100,9 @@ def test_with_allow_fetch_a_partial_clone_gives_what_a_full_one_gives(
         assert list(repo.read_objects(oids)) == list(whole.read_objects(oids))
         assert repo.tree_python_blobs("HEAD") == whole.tree_python_blobs("HEAD")
     # The objects stay, and the repository is what it was otherwise.
-    assert _records(place) == full
-    _git(place, "fsck", "--connectivity-only")
-    assert _git(place, "config", "remote.origin.promisor") == "true"
+    assert records_of(place) == full
+    git_in(place, "fsck", "--connectivity-only")
+    assert git_in(place, "config", "remote.origin.promisor") == "true"
 
 
 def test_files_are_fetched_many_at_once(git_repo: GitRepo, tmp_path: Path, count_git: Path) -> None:
@@ -155,7 +138,7 @@ def test_a_hostile_remote_runs_nothing_and_fetches_nothing(
     origin: GitRepo, tmp_path: Path, url: str, trap: Path, sprung: Callable[[], list[str]]
 ) -> None:
     place = _partial(origin, tmp_path, "blob:none")
-    _git(place, "config", "remote.origin.url", url.format(trap=trap))
+    git_in(place, "config", "remote.origin.url", url.format(trap=trap))
     oid = origin.git("rev-parse", "HEAD:pkg/b.py")
     with Repository.open(place, allow_fetch=True) as repo, pytest.raises(UserError) as caught:
         list(repo.read_objects([oid]))
@@ -167,7 +150,7 @@ def test_settings_of_a_hostile_remote_are_not_used(
     origin: GitRepo, tmp_path: Path, trap: Path, sprung: Callable[[], list[str]]
 ) -> None:
     place = _partial(origin, tmp_path, "blob:none")
-    _git(place, "config", "remote.origin.uploadpack", f"{trap} uploadpack; git-upload-pack")
+    git_in(place, "config", "remote.origin.uploadpack", f"{trap} uploadpack; git-upload-pack")
     oid = origin.git("rev-parse", "HEAD:pkg/b.py")
     # Git itself falls into this one.
     subprocess.run(["git", "cat-file", "-e", oid], cwd=place, capture_output=True, check=False)
@@ -184,7 +167,7 @@ def test_settings_of_a_hostile_remote_are_not_used(
         ("gc.auto", "1"),
         ("gc.recentObjectsHook", f"{trap} gc"),
     ):
-        _git(place, "config", name, value)
+        git_in(place, "config", name, value)
     (tmp_path / "hooks").mkdir()
     for hook in ("post-checkout", "reference-transaction", "pre-auto-gc"):
         (tmp_path / "hooks" / hook).write_text(f'#!/bin/sh\n"{trap}" {hook}\n')

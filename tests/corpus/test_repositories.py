@@ -18,28 +18,10 @@ from pathlib import Path
 import pytest
 
 from codewm.corpus.errors import UserError
-from codewm.corpus.git import BLOB_LIMIT, MISSING, CommitRecord, Repository
+from codewm.corpus.git import BLOB_LIMIT, MISSING, Repository
 from codewm.corpus.records import LAST_TIME
+from tests.corpus.reading import LINES, files_below, git_in, records_of
 from tests.helpers import EPOCH, HOUR, GitRepo
-
-LINES = "".join(f"line_{i} = {i}\n" for i in range(40))
-
-
-def _git(folder: Path, *args: str, input: bytes | None = None) -> str:
-    done = subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, input=input)
-    return done.stdout.decode("utf-8", "surrogateescape").strip()
-
-
-def _records(place: Path) -> list[CommitRecord]:
-    with Repository.open(place) as repo:
-        return list(repo.commits("HEAD"))
-
-
-def _everything(place: Path) -> dict[str, tuple[int, int]]:
-    """Every file below a folder with its size and time of change."""
-    files = (p for p in place.rglob("*") if not p.is_symlink())
-    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
-
 
 # --- kinds of repositories --------------------------------------------------------------------------------------
 
@@ -54,10 +36,10 @@ def test_shallow_clones_end_where_they_end(
     for number in range(6):
         git_repo.commit(f"c{number}", {"a.py": f"x = {number}\n"})
     place = tmp_path / "shallow"
-    _git(tmp_path, "clone", "-q", *words, f"file://{git_repo.path}", str(place))
-    records = _records(place)
+    git_in(tmp_path, "clone", "-q", *words, f"file://{git_repo.path}", str(place))
+    records = records_of(place)
     assert [r.boundary for r in records] == [True] + [False] * (count - 1)
-    assert records[1:] == _records(git_repo.path)[-count:][1:]
+    assert records[1:] == records_of(git_repo.path)[-count:][1:]
     with Repository.open(place) as repo:
         assert repo.is_shallow
         assert repo.root == records[0].oid
@@ -66,8 +48,8 @@ def test_shallow_clones_end_where_they_end(
 def test_borrowed_objects_are_found_and_their_loss_is_explained(git_repo: GitRepo, tmp_path: Path) -> None:
     git_repo.commit("first", {"a.py": "x = 1\n"})
     place = tmp_path / "shared"
-    _git(tmp_path, "clone", "-q", "--shared", str(git_repo.path), str(place))
-    assert _records(place) == _records(git_repo.path)
+    git_in(tmp_path, "clone", "-q", "--shared", str(git_repo.path), str(place))
+    assert records_of(place) == records_of(git_repo.path)
     # A relative address means: from the folder of the objects.
     alternates = place / ".git" / "objects" / "info" / "alternates"
     alternates.write_text(f"../../../{git_repo.path.name}/.git/objects\n")
@@ -85,7 +67,7 @@ def test_submodules_are_entries_and_repositories(git_repo: GitRepo, tmp_path: Pa
     git_repo.commit("first", {"a.py": "x = 1\n"})
     git_repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner.path), "sub.py")
     git_repo.commit("submodule")
-    records = _records(git_repo.path)
+    records = records_of(git_repo.path)
     (entry,) = (c for c in records[1].changes if c.path == b"sub.py")
     assert (entry.status, entry.new_mode) == ("A", "160000")
     with Repository.open(git_repo.path) as repo:
@@ -125,8 +107,8 @@ def test_folders_with_line_breaks_and_odd_bytes(tmp_path: Path) -> None:
         assert [r.oid for r in opened.commits("HEAD")] == [oid]
         assert [c.content for c in opened.worktree().changes] == [b"x = 2\n"]
     bare = place.with_name(place.name + "\n.git")
-    _git(tmp_path, "clone", "-q", "--bare", str(place), str(bare))
-    assert [r.oid for r in _records(bare)] == [oid]
+    git_in(tmp_path, "clone", "-q", "--bare", str(place), str(bare))
+    assert [r.oid for r in records_of(bare)] == [oid]
 
 
 def test_octopus_and_detached_head(git_repo: GitRepo) -> None:
@@ -164,7 +146,7 @@ def test_links_modes_and_types(git_repo: GitRepo) -> None:
     (git_repo.path / "b.py").unlink()
     (git_repo.path / "b.py").symlink_to("a.py")
     git_repo.commit("second")
-    changes = {c.path: (c.status, c.old_mode, c.new_mode) for c in _records(git_repo.path)[1].changes}
+    changes = {c.path: (c.status, c.old_mode, c.new_mode) for c in records_of(git_repo.path)[1].changes}
     assert changes == {
         b"a.py": ("M", "100644", "100755"),
         b"b.py": ("T", "100644", "120000"),
@@ -189,9 +171,9 @@ def test_loose_and_packed_are_the_same_and_nothing_is_written(git_repo: GitRepo)
     for path in git_repo.path.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        before = _everything(git_repo.path)
+        before = files_below(git_repo.path)
         loose = list(read())
-        assert _everything(git_repo.path) == before
+        assert files_below(git_repo.path) == before
     finally:
         for path in git_repo.path.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -237,14 +219,14 @@ def test_our_own_folder_is_removed(
 
 def test_replacements_and_grafts_are_ignored(git_repo: GitRepo) -> None:
     oids = [git_repo.commit(f"c{i}", {"a.py": f"x = {i}\n"}) for i in range(3)]
-    whole = _records(git_repo.path)
+    whole = records_of(git_repo.path)
     blob = git_repo.git("rev-parse", "HEAD:a.py")
     other = git_repo.git("hash-object", "-w", "--stdin", input=b"evil = 1\n")
     git_repo.git("replace", blob, other)
     git_repo.git("replace", "--graft", oids[2])
     (git_repo.path / ".git" / "info" / "grafts").write_text(f"{oids[1]}\n")
     assert git_repo.git("rev-list", "--count", "HEAD") == "1"
-    assert _records(git_repo.path) == whole
+    assert records_of(git_repo.path) == whole
     with Repository.open(git_repo.path) as repo:
         assert list(repo.read_blobs([blob])) == [(blob, b"x = 2\n")]
         assert repo.root == oids[0]
@@ -340,7 +322,7 @@ def test_any_name_survives(git_repo: GitRepo) -> None:
     index = b"".join(b"100644 " + oid.encode() + b"\t" + name + b"\0" for name in names)
     git_repo.git("update-index", "-z", "--index-info", input=index)
     git_repo.git("commit", "-q", "-m", "odd")
-    (record,) = _records(git_repo.path)
+    (record,) = records_of(git_repo.path)
     assert sorted(c.path for c in record.changes) == sorted(names)
     with Repository.open(git_repo.path) as repo:
         assert sorted(path for path, _, _ in repo.tree_python_blobs("HEAD")) == sorted(names)
@@ -372,7 +354,7 @@ def test_any_date_is_read(git_repo: GitRepo, date: bytes, seconds: int) -> None:
     git_repo.git("update-ref", "refs/heads/main", first)
     git_repo.commit("second", {"a.py": "x = 1\n"}, when=EPOCH)
     git_repo.commit("earlier than its parent", {"a.py": "x = 2\n"}, when=EPOCH - 10**8)
-    records = _records(git_repo.path)
+    records = records_of(git_repo.path)
     assert [r.subject for r in records] == ["first", "second", "earlier than its parent"]
     assert (records[0].author_time, records[0].committer_time) == (seconds, seconds)
     assert records[2].author_time == EPOCH - 10**8
@@ -395,7 +377,7 @@ def test_any_message_is_read(git_repo: GitRepo) -> None:
         parent = b"parent " + oid.encode() + b"\n"
         git_repo.git("update-ref", "refs/heads/main", oid)
         wanted.append(shown)
-    records = _records(git_repo.path)
+    records = records_of(git_repo.path)
     assert [r.subject for r in records] == wanted
     assert records[0].author_name == "Ren\xe9"
     assert records[1].author_name == "Ren\ufffd"
@@ -405,7 +387,7 @@ def test_the_encoding_of_commits_may_be_latin1(git_repo: GitRepo) -> None:
     git_repo.git("config", "i18n.commitEncoding", "ISO-8859-1")
     (git_repo.path / "message").write_bytes(b"caf\xe9\n")
     git_repo.git("commit", "-q", "--allow-empty", "-F", "message")
-    (record,) = _records(git_repo.path)
+    (record,) = records_of(git_repo.path)
     assert record.subject == "caf\xe9"
 
 
