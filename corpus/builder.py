@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus import labels
-from codewm.corpus.records import CommitRecord, FileChange
+from codewm.corpus.records import CommitRecord, FileChange, is_python
 from codewm.corpus.table import (
     COMMIT_BOUNDARY,
     COMMIT_MERGE,
@@ -92,7 +92,7 @@ class TableBuilder:
         self._commits["file_changes"][commit] += 1
         before = self._path(change.old_path) if change.old_path is not None else None
         path = self._path(change.path)
-        python = all(p is not None and p.endswith(b".py") for p in (change.old_path, change.new_path))
+        python = is_python(change.old_path) and is_python(change.new_path)
         if before is not None and before != path and python:
             self._renames.append((commit, before, path))
         return commit, path

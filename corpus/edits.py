@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from codewm.corpus.causes import Cause
 from codewm.corpus.git import BLOB_LIMIT, Repository
-from codewm.corpus.records import REGULAR_MODES, CommitRecord, FileChange
+from codewm.corpus.records import REGULAR_MODES, CommitRecord, FileChange, is_python
 from codewm_core import TOKENIZER_ID
 
 if TYPE_CHECKING:
@@ -205,17 +205,17 @@ class _Reader:
 
     def _step(self, record: CommitRecord, change: FileChange) -> _Change:
         """Decide by the raw diff alone what is worth reading."""
-        before = change.old_oid if _python(change.old_path) else None
-        after = change.new_oid if _python(change.new_path) else None
+        before = change.old_oid if is_python(change.old_path) else None
+        after = change.new_oid if is_python(change.new_path) else None
         sides = ((change.old_mode, change.old_path), (change.new_mode, change.new_path))
-        modes = [mode for mode, side in sides if _python(side)]
+        modes = [mode for mode, side in sides if is_python(side)]
         if record.boundary:
             return _Change(change, Cause.SHALLOW_BOUNDARY)
         if self._skip_merges and record.is_merge:
             return _Change(change, Cause.MERGE_SKIPPED)
         if not REGULAR_MODES.issuperset(modes):
             return _Change(change, Cause.NOT_A_FILE)
-        if change.content is not None and _python(change.new_path):
+        if change.content is not None and is_python(change.new_path):
             # Not in any object yet, so it has no name of its own.
             after = f"content {self._contents}"
             self._contents += 1
@@ -296,10 +296,6 @@ class _Reader:
         assert known is not None
         self._size -= _weight(*known)
         batch.forget.append(key)
-
-
-def _python(path: bytes | None) -> bool:
-    return path is not None and path.endswith(b".py")
 
 
 def _unusable(content: bytes | None, size: int) -> Cause | None:

@@ -21,7 +21,7 @@ def exclusive(target: Path) -> Iterator[None]:
 
     The system releases the lock when a process dies, however it dies, so it never has to be cleaned up.
     """
-    place = _place(target)
+    place = lock_path(target)
     descriptor = _acquire(place)
     try:
         yield
@@ -40,12 +40,13 @@ def clean(path: Path) -> None:
 
 def sweep(target: Path) -> None:
     """Remove what a writer of `target` that was killed left behind, unless another is at work."""
-    if _place(target).exists():
+    if lock_path(target).exists():
         with suppress(UserError), exclusive(target):
             clean(target)
 
 
-def _place(target: Path) -> Path:
+def lock_path(target: Path) -> Path:
+    """The file that whoever writes `target` holds."""
     return target.with_name(target.name + ".lock")
 
 

@@ -20,6 +20,11 @@ LAST_TIME = 2**62
 _TIME_DIGITS = 19
 
 
+def is_python(path: bytes | None) -> bool:
+    """There is such a side, and it is called `*.py`."""
+    return path is not None and path.endswith(b".py")
+
+
 class Source(Enum):
     """Where the new side of a record lives."""
 

@@ -93,9 +93,10 @@ def _store_age(repository: Repository, header: Header) -> Iterator[Check]:
 def _lock(repository: Repository) -> Iterator[Check]:
     """A harvest under way, and what killed ones left behind."""
     from codewm.corpus.harvest import store_path
+    from codewm.corpus.lock import lock_path
 
     path = store_path(repository)
-    holder = _holder(path.with_name(f"{path.name}.lock"))
+    holder = _holder(lock_path(path))
     left = [p for p in path.parent.glob(".*.tmp") if not _in_use(p, path.name, holder is not None)]
     if holder is not None:
         yield Check("lock", NOTE, f"a harvest is running (process {holder})", "wait until it is done")
