@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from codewm.corpus.errors import UserError
 
-SCHEMA = 2
-"""1 had no repositories, no scope and no counts in the header."""
+SCHEMA = 3
+"""1 had no repositories, no scope and no counts in the header; 2 had no division."""
 FILE_NAME = "chains.h5"
 HEADER_BYTES = 4096
 REBUILD = "'codewm harvest --rebuild' makes it anew"

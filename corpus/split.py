@@ -48,6 +48,16 @@ def by_time(table: EditTable, share: float = HOLD_OUT) -> Split:
     )
 
 
+def boundaries(table: EditTable, share: float = HOLD_OUT) -> NDArray[np.int32]:
+    """The commit with which the latest `share` of each repository's edits begins: [R] rows, -1 without edits."""
+    repository = table.commits.repository[table.commit]
+    first = np.full(max(len(table.repositories), 1), -1, np.int32)
+    for r in np.unique(repository):
+        part = _by_time(table, np.flatnonzero(repository == r), share)
+        first[r] = table.commit[part.held_out[0]]
+    return first
+
+
 def _by_time(table: EditTable, rows: I64, share: float) -> Split:
     # Clocks run backwards now and then: time orders the commits, and their row settles ties.
     commit = table.commit[rows]

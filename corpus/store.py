@@ -1,8 +1,8 @@
-"""An edit table in, `chains.h5` out, and back: schema 2.
+"""An edit table in, `chains.h5` out, and back: schema 3.
 
     bytes 0..4095     `codewm.corpus.header`: what the store says about itself, length and checksum
     bytes 4096..      HDF5: /states /edits /edit_names /commits /repositories /authors /paths /units /names
-                      /renames /ledger
+                      /renames /ledger /division (empty but in a corpus that was divided)
 
 HDF5 allows a foreign block before it ("user block"), so any HDF5 tool opens the file. The block makes two
 things cheap: seeing that nothing is new needs no HDF5 at all, and a damaged file is found by its SHA-256
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus.check import check
+from codewm.corpus.division import Division
 from codewm.corpus.errors import UserError
 from codewm.corpus.header import (
     FILE_NAME,
@@ -56,6 +57,9 @@ _EDIT_NAMES = {"names": "name_ids", "flags": "name_flags", "lines": "name_lines"
 _STATES = {"tokens": "tokens", "offsets": "offsets", "hash": "state_hash"}
 _TEXTS = ("paths", "units", "names")
 _ORIGIN_TEXT = ("identity", "root", "tip", "name")
+_DIVISION: dict[str, type[np.generic]] = {
+    "role": np.uint8, "boundary": np.int32, "boundary_time": np.int64, "reason": np.uint8,
+}  # fmt: skip
 # Data sets with two axes, and texts that come from the file system, whose names need not be UTF-8.
 _TABLES = ("edits/action", "edits/lines", "renames", "ledger")
 _ANY_BYTES = ("paths", "repositories/name")
@@ -252,11 +256,12 @@ def _types() -> dict[str, tuple[Any, int]]:
     types |= {f"edit_names/{name}": COLUMN_TYPES[column] for name, column in _EDIT_NAMES.items()}
     types |= {f"commits/{name}": kind for name, kind in COMMIT_TYPES.items()}
     texts = [f"commits/{name}" for name in _COMMIT_TEXT] + ["authors"]
-    texts += [f"repositories/{name}" for name in _ORIGIN_TEXT] + list(_TEXTS)
+    texts += [f"repositories/{name}" for name in _ORIGIN_TEXT] + [*_TEXTS, "division/rules"]
     for name in texts:
         types |= {f"{name}/bytes": np.uint8, f"{name}/offsets": np.int64}
     numbers = ("commits/author", "repositories/commits", "renames", "ledger")
     types |= dict.fromkeys(numbers, np.int32)
+    types |= {f"division/{name}": kind for name, kind in _DIVISION.items()}
     return {name: (kind, 2 if name in _TABLES else 1) for name, kind in types.items()}
 
 
@@ -282,6 +287,10 @@ def _arrays(table: EditTable, ledger: NDArray[np.int32]) -> Iterator[tuple[str, 
         yield from _text(name, getattr(table, name))
     yield "renames", table.renames
     yield "ledger", ledger
+    division = table.division
+    for name, kind in _DIVISION.items():
+        yield f"division/{name}", np.zeros(0, kind) if division is None else getattr(division, name)
+    yield from _text("division/rules", [] if division is None else [division.rules])
 
 
 def _table(arrays: Mapping[str, NDArray[Any]], header: Header) -> EditTable:
@@ -309,7 +318,18 @@ def _table(arrays: Mapping[str, NDArray[Any]], header: Header) -> EditTable:
         action_id=header.action_id,
         window=header.window,
         repositories=tuple(Origin(*o) for o in origins),
+        division=_division(arrays),
     )
+
+
+def _division(arrays: Mapping[str, NDArray[Any]]) -> Division | None:
+    columns = {name: arrays[f"division/{name}"] for name in _DIVISION}
+    rules = _strings(arrays, "division/rules")
+    if not rules and not any(len(column) for column in columns.values()):
+        return None
+    if len(rules) != 1:
+        raise ValueError("a division has other than one set of rules")
+    return Division(**columns, rules=rules[0])
 
 
 def _text(name: str, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from codewm.corpus.division import Division
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -142,6 +144,8 @@ class EditTable:
     """Tokens of a state at most."""
     repositories: tuple[Origin, ...] = ()
     """Where the commits come from; () is one repository that nobody named."""
+    division: Division | None = None
+    """What the edits are for, in a corpus that was divided."""
 
     def __len__(self) -> int:
         return len(self.before)
@@ -158,7 +162,8 @@ class EditTable:
         flat = np.arange(offsets[-1]) + np.repeat(self.name_offsets[:-1][index] - offsets[:-1], counts)
         rows = {name: getattr(self, name)[index] for name in EDIT_COLUMNS}
         names = {name: getattr(self, name)[flat] for name in NAME_COLUMNS}
-        return replace(self, **rows, **names, name_offsets=offsets)
+        division = None if self.division is None else self.division.select(index)
+        return replace(self, **rows, **names, name_offsets=offsets, division=division)
 
     def states(self, ids: ArrayLike) -> tuple[U16, I64]:
         """Gather states [n] into flat tokens and offsets [n + 1], as the engine and the trainer take them."""
@@ -201,6 +206,8 @@ class EditTable:
         _check_ids("renames", self.renames[:, 1:], len(self.paths))
         _check_ids("reverts", self.commits.reverts + 1, c + 1)
         self._check_repositories()
+        if self.division is not None:
+            self.division.check(self)
         _require(bool((np.diff(self.commit) >= 0).all()), "edits are out of order")
 
     def _check_repositories(self) -> None:

@@ -26,12 +26,14 @@ import numpy as np
 import pytest
 
 from codewm.corpus import store
+from codewm.corpus.division import Reason
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest, store_path
 from codewm.corpus.ledger import Cause
 from codewm.corpus.packed import LEVEL, rows_of
 from codewm_core import KINDS, VOCAB_SIZE
+from tests.corpus.reading import divided
 from tests.helpers import GitRepo, run_cli
 
 OPTIONS = Options(window=256, action="v15", merges="first-parent", jobs=1)
@@ -43,12 +45,13 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Real:
-    """A repository, the store of its history, and the store as it was one commit before."""
+    """A repository, the store of its history, the store as it was one commit before, and as a divided corpus."""
 
     repo: Path
     place: Path
     whole: bytes = field(repr=False)
     before: bytes = field(repr=False)
+    divided: bytes = field(repr=False)
 
     def harvest(self) -> tuple[str, str]:
         """Return how, and why, as `harvest` says it."""
@@ -75,7 +78,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     repo.commit("last", {"b.py": first.replace("os.path", "os.getcwd()"), "none.py": None, "c.py": "z = 3\n"})
     with Repository.open(repo.path) as opened:
         assert harvest(opened, OPTIONS).how == "appended"
-    return Real(repo.path, place, place.read_bytes(), before)
+    whole = place.read_bytes()
+    return Real(repo.path, place, whole, before, divided(place, tmp_path_factory.mktemp("divided")))
 
 
 @pytest.fixture
@@ -251,13 +255,13 @@ def vlen(name: str) -> Change:
 
 
 def test_every_array_of_every_wrong_kind(real: Real, path: Path, tmp_path: Path) -> None:
-    names = datasets(real.whole, tmp_path)
+    names = datasets(real.divided, tmp_path)
     some = {"states/tokens", "states/offsets", "edits/action", "edits/kind", "commits/fixes", "names/bytes"}
     assert some <= set(names)
     taken = []
     for name in names:
         for how, change in chain(damages(name), rarer_damages(name) if name in some else ()):
-            if not refused(path, crafted(real.whole, change, tmp_path)):
+            if not refused(path, crafted(real.divided, change, tmp_path)):
                 taken.append(f"{name}: {how}")
     assert not taken, "; ".join(taken)
 
@@ -343,14 +347,24 @@ VALUES: dict[str, Change] = {
     "a ledger line of no path": at("ledger", (0, 2), 1 << 20),
     "a ledger line of another commit": at("ledger", (0, 0), 2),
     "renames of another width": put("renames", lambda a: np.zeros((len(a), 4), a.dtype)),
+    "an unknown role": at("division/role", 0, 2),
+    "an edit left out for no known reason": at("division/reason", 3, max(Reason) + 1),
+    "a boundary past all": at("division/boundary", 0, 1 << 20),
+    "a boundary before none": at("division/boundary", 0, -2),
+    "no boundary": at("division/boundary", 0, -1),
+    "a boundary at another time": at("division/boundary_time", 0, 0),
+    "rules that are no JSON": at("division/rules/bytes", 0, ord("(")),
+    "a share to hold out that is all": at(
+        "division/rules/bytes", slice(13, 16), np.frombuffer(b"1.0", np.uint8)
+    ),
     "lines of another width": put("edits/lines", lambda a: np.ones((len(a), 3), a.dtype)),
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_values_that_cannot_be(real: Real, path: Path, tmp_path: Path, name: str) -> None:
-    content = crafted(real.whole, VALUES[name], tmp_path)
-    assert content != real.whole
+    content = crafted(real.divided, VALUES[name], tmp_path)
+    assert content != real.divided
     message = refused(path, content)
     assert message
 

@@ -98,9 +98,11 @@ def test_states_are_stored_once(path: Path) -> None:
 
 def test_any_hdf5_tool_opens_it(path: Path) -> None:
     with h5py.File(path, "r") as file:
-        assert file.attrs["schema"] == 2
+        assert file.attrs["schema"] == 3
         assert file.attrs["tokenizer_id"].startswith("python-v1")
-        parts = "states edits edit_names commits authors paths units names renames ledger repositories"
+        parts = (
+            "states edits edit_names commits authors paths units names renames ledger repositories division"
+        )
         assert set(file) == set(parts.split())
 
 
@@ -151,7 +153,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"), [("schema", 3, "schema 3"), ("tokenizer_id", "x", "tokeniser")]
+    ("key", "value", "words"), [("schema", 4, "schema 4"), ("tokenizer_id", "x", "tokeniser")]
 )
 def test_other_versions(path: Path, key: str, value: Any, words: str) -> None:
     whole = path.read_bytes()
