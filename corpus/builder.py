@@ -6,33 +6,28 @@ at once, and so that the first commits of a table are a prefix of all its arrays
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from codewm.corpus import labels
-from codewm.corpus.records import CommitRecord, FileChange, is_python
-from codewm.corpus.table import (
-    COMMIT_BOUNDARY,
-    COMMIT_MERGE,
-    COMMIT_ROOT,
-    COMMIT_TYPES,
-    CommitTable,
-    EditTable,
-)
+from codewm.corpus.commits import COLUMNS, Fresh
 from codewm_core import Miner, assign_chains
 
-I32 = NDArray[np.int32]
-# Which of several repositories a commit is from is for `merge` to say.
-_COMMIT_COLUMNS = tuple(f.name for f in fields(CommitTable) if f.name != "repository")
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from codewm.corpus.table import CommitTable, EditTable
+
+    I32 = NDArray[np.int32]
 
 
 class TableBuilder:
-    """A table that grows by whole commits. Rows of edits, states, units and names are numbered by the core."""
+    """A table that grows by whole commits. Rows of edits, states, units and names are numbered by the core.
+
+    Until there is a table to return, or to go on from, it needs no numpy.
+    """
 
     def __init__(
         self,
@@ -41,78 +36,42 @@ class TableBuilder:
         action_id: str,
         window: int,
         base: EditTable | None = None,
-        salt: bytes = b"",
-        with_authors: bool = False,
         threads: int = 0,
     ) -> None:
         self._tokenizer_id = tokenizer_id
         self._action_id = action_id
         self._window = window
         self._base = base
-        self._salt = salt
-        self._with_authors = with_authors
         self._miner = Miner(window=window, action=action_id, threads=threads)
-        self._commits: dict[str, list[Any]] = {name: [] for name in _COMMIT_COLUMNS}
-        self._rows: dict[str, int] = {}
-        self._paths: dict[bytes, int] = {}
+        self._commits: list[tuple[Any, ...]] = []
+        self._paths: list[bytes] = []
         self._renames: list[tuple[int, int, int]] = []
+        # Commits of changes, and the lines that these added and deleted.
+        self._lines: tuple[list[int], list[int], list[int]] = ([], [], [])
         if base is not None:
-            self._continue(base)
+            self._miner.resume(base.tokens, base.offsets, base.units, base.names)
 
-    def add_commit(self, record: CommitRecord) -> None:
-        """Append a commit; the changes that follow are its."""
-        row = len(self._commits["oid"])
-        flags = (
-            COMMIT_MERGE * record.is_merge
-            | COMMIT_ROOT * (not record.parents and not record.boundary)
-            | COMMIT_BOUNDARY * record.boundary
-        )
-        values: dict[str, Any] = {
-            "oid": record.oid,
-            "parent": record.parents[0] if record.parents else "",
-            "author": self._author(record),
-            "time": record.author_time,
-            "committer_time": record.committer_time,
-            "subject": record.subject,
-            "flags": flags,
-            "file_changes": 0,
-            "lines_added": 0,
-            "lines_deleted": 0,
-            "reverts": labels.reverted(record, self._rows, self._commits["subject"]),
-            "fixes": labels.is_fix(record),
-        }
-        for name, value in values.items():
-            self._commits[name].append(value)
-        if record.oid:
-            self._rows[record.oid] = row
-
-    def add_change(self, change: FileChange) -> tuple[int, int]:
-        """Count a Python file change of the last commit; return its row and the number of the path."""
-        commit = len(self._commits["oid"]) - 1
-        self._commits["file_changes"][commit] += 1
-        before = self._path(change.old_path) if change.old_path is not None else None
-        path = self._path(change.path)
-        python = is_python(change.old_path) and is_python(change.new_path)
-        if before is not None and before != path and python:
-            self._renames.append((commit, before, path))
-        return commit, path
+    def add_commits(self, fresh: Fresh) -> None:
+        """Append commits, and the paths and renames of their changes."""
+        self._commits += fresh.commits
+        self._paths += fresh.paths
+        self._renames += fresh.renames
 
     def add_edits(
         self,
         blobs: Sequence[tuple[str, bytes]],
-        places: Sequence[tuple[int, int]],
-        versions: Sequence[tuple[str | None, str | None]],
+        changes: Sequence[tuple[int, int, str | None, str | None]],
     ) -> list[int]:
-        """Append the edits between versions of files at (commit, path) `places`; return those without any.
+        """Append the edits of changes: commit, path, version before, version after. Return those without any.
 
         Versions go by the keys of `blobs`, of this call or of one before.
         """
-        changes = [(*place, *version) for place, version in zip(places, versions, strict=True)]
         edits, added, deleted = self._miner.add(blobs, changes)
-        for (commit, _), more, fewer in zip(places, added.tolist(), deleted.tolist(), strict=True):
-            self._commits["lines_added"][commit] += more
-            self._commits["lines_deleted"][commit] += fewer
-        return [int(i) for i in np.flatnonzero(edits == 0)]
+        commits, more, fewer = self._lines
+        commits += [commit for commit, *_ in changes]
+        more += added
+        fewer += deleted
+        return [i for i, count in enumerate(edits) if not count]
 
     def forget(self, keys: Sequence[str]) -> None:
         """Let go of versions that no later change names, or that will be given again."""
@@ -120,16 +79,21 @@ class TableBuilder:
 
     def table(self) -> EditTable:
         """Return the table so far, with its chains."""
+        import numpy as np
+
+        from codewm.corpus.table import EditTable
+
         new = self._miner.columns()
         base = self._base
         moved = new.pop("moved")
         lengths, names = new.pop("state_lengths"), new.pop("name_counts")
         tokens, hashes = new.pop("state_tokens"), new.pop("state_hashes")
         units, texts = new.pop("units"), new.pop("names")
+        paths = [p.decode("utf-8", "surrogateescape") for p in self._paths]
         column: dict[str, Any] = new
-        renames = np.array(self._renames, np.int32).reshape(-1, 3)
+        renames = _int32(chain.from_iterable(self._renames), 3 * len(self._renames)).reshape(-1, 3)
         known = np.zeros(0, np.int32)
-        chain, step = known, known
+        chains, step = known, known
         if base is not None:
             column = {name: np.concatenate([getattr(base, name), rows]) for name, rows in new.items()}
             moved += len(base)
@@ -137,8 +101,10 @@ class TableBuilder:
             names = np.concatenate([np.diff(base.name_offsets), names])
             tokens = np.concatenate([base.tokens, tokens])
             hashes = np.concatenate([base.state_hash, hashes])
+            renames = np.concatenate([base.renames, renames])
             units, texts = [*base.units, *units], [*base.names, *texts]
-            chain, step = base.chain, base.step
+            paths = [*base.paths, *paths]
+            chains, step = base.chain, base.step
         column["chain"], column["step"] = assign_chains(
             column["commit"],
             column["path"],
@@ -146,7 +112,7 @@ class TableBuilder:
             column["unit_before"],
             column["flags"],
             renames,
-            chain,
+            chains,
             step,
             moved,
         )
@@ -157,7 +123,7 @@ class TableBuilder:
             name_offsets=_offsets(names),
             commits=self._commit_table(),
             renames=renames,
-            paths=[p.decode("utf-8", "surrogateescape") for p in self._paths],
+            paths=paths,
             units=units,
             names=texts,
             window=self._window,
@@ -167,37 +133,43 @@ class TableBuilder:
         )
 
     def _commit_table(self) -> CommitTable:
-        c = {name: list(values) for name, values in self._commits.items()}
-        arrays = {n: np.array(c[n], kind) for n, kind in COMMIT_TYPES.items() if n in c}
-        columns: dict[str, Any] = c | arrays
+        import numpy as np
+
+        from codewm.corpus.table import COMMIT_TYPES, CommitTable
+
+        held = self._base.commits if self._base is not None else None
+        first = len(held) if held is not None else 0
+        columns: dict[str, Any] = dict.fromkeys(COLUMNS, ())
+        columns |= zip(COLUMNS, zip(*self._commits, strict=True), strict=False)
+        commits, *lines = (_int32(column, len(column)) for column in self._lines)
+        for name, counts in zip(("lines_added", "lines_deleted"), lines, strict=True):
+            columns[name] = np.bincount(commits - first, counts, len(self._commits))
+        for name, values in columns.items():
+            kind = COMMIT_TYPES.get(name)
+            if kind is None:
+                columns[name] = [*(getattr(held, name) if held is not None else ()), *values]
+            else:
+                new = np.array(values).astype(kind)
+                columns[name] = np.concatenate([getattr(held, name), new]) if held is not None else new
         return CommitTable(**columns)
 
-    def _continue(self, base: EditTable) -> None:
-        for name, values in self._commits.items():
-            held = getattr(base.commits, name)
-            values.extend(held if isinstance(held, list) else held.tolist())
-        self._rows.update({oid: i for i, oid in enumerate(base.commits.oid) if oid})
-        self._paths.update({p.encode("utf-8", "surrogateescape"): i for i, p in enumerate(base.paths)})
-        self._renames.extend((c, a, b) for c, a, b in base.renames.tolist())
-        self._miner.resume(base.tokens, base.offsets, base.units, base.names)
 
-    def _author(self, record: CommitRecord) -> str:
-        who = f"{record.author_name} <{record.author_email}>"
-        if self._with_authors:
-            return who
-        secret = self._salt[:64]
-        return hashlib.blake2b(who.encode("utf-8", "replace"), key=secret, digest_size=8).hexdigest()
+def _int32(values: Iterable[int], count: int) -> I32:
+    import numpy as np
 
-    def _path(self, path: bytes) -> int:
-        return self._paths.setdefault(path, len(self._paths))
+    return np.fromiter(values, np.int32, count)
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    import numpy as np
+
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
 def truncate(table: EditTable, ledger: I32, commits: int) -> tuple[EditTable, I32]:
     """Return the table and the ledger rows [L, 3] as they were after the first `commits` commits."""
+    from codewm.corpus.table import CommitTable
+
     kept = table.select(table.commit < commits)
     rows = ledger[ledger[:, 0] < commits]
     renames = table.renames[table.renames[:, 0] < commits]

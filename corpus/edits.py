@@ -12,15 +12,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from codewm.corpus.builder import TableBuilder
 from codewm.corpus.causes import Cause
+from codewm.corpus.commits import CommitRows, Fresh
 from codewm.corpus.git import BLOB_LIMIT, Repository
+from codewm.corpus.ledger import Ledger
 from codewm.corpus.records import REGULAR_MODES, CommitRecord, FileChange, is_python
 from codewm_core import TOKENIZER_ID
 
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from codewm.corpus.builder import TableBuilder
-    from codewm.corpus.ledger import Ledger
     from codewm.corpus.table import EditTable
 
 BATCH_BYTES = 4 << 20
@@ -42,33 +43,32 @@ KEPT_BYTES = 6 << 20
 """Versions that the core keeps: the version after one change is the version before the next. It takes them
 about twenty times their size.
 """
-# Commits whose versions are asked for in one go; bounds what waits where few of them touch Python.
+# Commits whose versions are asked for in one go; bounds what waits where few of them touch Python. The first
+# ones are fewer, so that the core starts.
 _GROUP = 512
+_FIRST_GROUP = 32
 _LFS = b"version https://git-lfs.github.com/spec/"
 # What a version costs to know, even an empty one.
 _OVERHEAD = 200
 
 
-@dataclass
-class _Change:
-    """A file change, and either why it gives no edit or the versions to compare, by key (None: no such side)."""
-
-    change: FileChange
-    cause: Cause | None = None
-    before: str | None = None
-    after: str | None = None
-    is_empty: bool = False
+_Step = tuple[FileChange, "Cause | None", "str | None", "str | None"]
+"""A file change, why it gives no edit, and the versions to compare, by key (None: no such side)."""
 
 
 @dataclass
 class _Batch:
-    """What goes to the core at once: commits, each followed by its changes, and the versions that are new."""
+    """What goes to the core at once: the changes of commits, and the versions that are new."""
 
-    steps: list[CommitRecord | _Change] = field(default_factory=list)
+    changes: list[tuple[int, int, str | None, str | None]] = field(default_factory=list)
+    """Commit, path, version before, version after."""
+    empty: list[bool] = field(default_factory=list)
+    """Both versions of a change are."""
+    skipped: list[tuple[int, Cause, int]] = field(default_factory=list)
     blobs: list[tuple[str, bytes]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    fresh: Fresh = field(default_factory=lambda: Fresh([], [], []))
     size: int = 0
-    commits: int = 0
     is_whole: bool = True
     """It does not end inside a commit."""
 
@@ -103,27 +103,18 @@ def extract(
     `meanwhile` is called once Git is at work.
     """
     due = time.monotonic() + save_every
-    with _Ahead(_Reader(repo, skip_merges).batches(commits)) as batches:
+    rows = CommitRows(base=base, salt=salt, with_authors=with_authors)
+    with _Ahead(_Reader(repo, rows, skip_merges).batches(commits)) as batches:
         if meanwhile is not None:
             meanwhile()
-        # Git is at work while numpy is imported.
-        from codewm.corpus.builder import TableBuilder
-        from codewm.corpus.ledger import Ledger
-
         builder = TableBuilder(
-            tokenizer_id=TOKENIZER_ID,
-            action_id=action,
-            window=window,
-            base=base,
-            salt=salt,
-            with_authors=with_authors,
-            threads=jobs,
+            tokenizer_id=TOKENIZER_ID, action_id=action, window=window, base=base, threads=jobs
         )
         ledger = Ledger(skipped)
         for batch in batches:
             _add(builder, ledger, batch)
             if progress is not None:
-                progress(batch.commits)
+                progress(len(batch.fresh.commits))
             if save is not None and batch.is_whole and time.monotonic() >= due:
                 started = time.monotonic()
                 save(builder.table(), ledger)
@@ -133,31 +124,20 @@ def extract(
 
 
 def _add(builder: TableBuilder, ledger: Ledger, batch: _Batch) -> None:
-    places: list[tuple[int, int]] = []
-    versions: list[tuple[str | None, str | None]] = []
-    empty: list[bool] = []
-    for step in batch.steps:
-        if isinstance(step, CommitRecord):
-            builder.add_commit(step)
-            continue
-        commit, path = builder.add_change(step.change)
-        if step.cause is not None:
-            ledger.add(commit, step.cause, path)
-        else:
-            places.append((commit, path))
-            versions.append((step.before, step.after))
-            empty.append(step.is_empty)
-    for silent in builder.add_edits(batch.blobs, places, versions):
-        commit, path = places[silent]
-        ledger.add(commit, Cause.EMPTY_FILE if empty[silent] else Cause.NO_UNIT_CHANGED, path)
+    builder.add_commits(batch.fresh)
+    ledger.extend(batch.skipped)
+    for silent in builder.add_edits(batch.blobs, batch.changes):
+        commit, path, _, _ = batch.changes[silent]
+        ledger.add(commit, Cause.EMPTY_FILE if batch.empty[silent] else Cause.NO_UNIT_CHANGED, path)
     builder.forget(batch.forget)
 
 
 class _Reader:
-    """The Git side: decides which versions are read, and reads them."""
+    """The Git side: decides which versions are read, reads them, and numbers commits and paths."""
 
-    def __init__(self, repo: Repository, skip_merges: bool) -> None:
+    def __init__(self, repo: Repository, rows: CommitRows, skip_merges: bool) -> None:
         self._repo = repo
+        self._rows = rows
         self._skip_merges = skip_merges
         # Versions by key, least recently used first: what the core has, or why it has it not, with the size.
         # None is asked for and under way.
@@ -168,8 +148,9 @@ class _Reader:
         # Contents that the core was not given yet.
         self._fresh: dict[str, bytes] = {}
         # How many changes that are not in a batch yet need a version.
-        self._uses: Counter[str] = Counter()
-        self._waiting: deque[CommitRecord | _Change] = deque()
+        self._uses: dict[str, int] = {}
+        # A commit, and the number of its Python file changes, which follow.
+        self._waiting: deque[tuple[CommitRecord, int] | _Step] = deque()
         self._batch = _Batch()
         self._limit = max(BATCH_BYTES >> 3, 1)
         # Bytes that the commit so far has put into batches, and since it was last cut.
@@ -179,50 +160,51 @@ class _Reader:
     def batches(self, commits: Iterable[CommitRecord]) -> Iterator[_Batch]:
         """Cut history into batches of whole commits, and larger commits into several."""
         rest = iter(commits)
-        while group := list(islice(rest, _GROUP)):
-            for key, content, size in self._repo.read_objects(self._wanted(group)):
-                self._arrived(key, content, size)
+        size = min(_FIRST_GROUP, _GROUP)
+        while group := list(islice(rest, size)):
+            size = min(2 * size, _GROUP)
+            for key, content, length in self._repo.read_objects(self._wanted(group)):
+                self._arrived(key, content, length)
                 yield from self._ready()
             yield from self._ready()
         yield self._cut(is_whole=True)
 
     def _wanted(self, group: Iterable[CommitRecord]) -> Iterator[str]:
         """Object ids of the versions to read, in the order of the changes that need them."""
+        known, uses, waiting = self._known, self._uses, self._waiting
         for record in group:
-            self._waiting.append(record)
-            for change in record.changes:
-                if not change.is_python:
-                    continue
+            changes = [change for change in record.changes if change.is_python]
+            waiting.append((record, len(changes)))
+            for change in changes:
                 step = self._step(record, change)
-                self._waiting.append(step)
-                for key in (step.before, step.after):
+                waiting.append(step)
+                for key in step[2:]:
                     if key is None:
                         continue
-                    self._uses[key] += 1
-                    if key not in self._known:
-                        self._known[key] = None
+                    uses[key] = uses.get(key, 0) + 1
+                    if key not in known:
+                        known[key] = None
                         yield key
 
-    def _step(self, record: CommitRecord, change: FileChange) -> _Change:
+    def _step(self, record: CommitRecord, change: FileChange) -> _Step:
         """Decide by the raw diff alone what is worth reading."""
-        before = change.old_oid if is_python(change.old_path) else None
-        after = change.new_oid if is_python(change.new_path) else None
-        sides = ((change.old_mode, change.old_path), (change.new_mode, change.new_path))
-        modes = [mode for mode, side in sides if is_python(side)]
+        had, has = is_python(change.old_path), is_python(change.new_path)
         if record.boundary:
-            return _Change(change, Cause.SHALLOW_BOUNDARY)
-        if self._skip_merges and record.is_merge:
-            return _Change(change, Cause.MERGE_SKIPPED)
-        if not REGULAR_MODES.issuperset(modes):
-            return _Change(change, Cause.NOT_A_FILE)
-        if change.content is not None and is_python(change.new_path):
+            return change, Cause.SHALLOW_BOUNDARY, None, None
+        if self._skip_merges and len(record.parents) > 1:
+            return change, Cause.MERGE_SKIPPED, None, None
+        if (had and change.old_mode not in REGULAR_MODES) or (has and change.new_mode not in REGULAR_MODES):
+            return change, Cause.NOT_A_FILE, None, None
+        before = change.old_oid if had else None
+        after = change.new_oid if has else None
+        if change.content is not None and has:
             # Not in any object yet, so it has no name of its own.
             after = f"content {self._contents}"
             self._contents += 1
             self._arrived(after, change.content, len(change.content))
         elif before == after:
-            return _Change(change, Cause.RENAMED_ONLY if change.status == "R" else Cause.MODE_ONLY)
-        return _Change(change, None, before, after)
+            return change, Cause.RENAMED_ONLY if change.status == "R" else Cause.MODE_ONLY, None, None
+        return change, None, before, after
 
     def _arrived(self, key: str, content: bytes | None, size: int) -> None:
         cause = _unusable(content, size)
@@ -233,35 +215,44 @@ class _Reader:
 
     def _ready(self) -> Iterator[_Batch]:
         """Move what has all its versions into batches."""
-        while self._waiting:
-            step = self._waiting[0]
-            if isinstance(step, CommitRecord):
+        waiting, known = self._waiting, self._known
+        while waiting:
+            step = waiting[0]
+            if len(step) == 2:
                 if self._batch.size >= self._limit:
                     yield self._cut(is_whole=True)
                 self._part = 0
-                self._batch.commits += 1
+                self._rows.add_commit(*step)
+                waiting.popleft()
+                continue
+            change, cause, before, after = step
+            size = 0
+            for key in (before, after):
+                if key is not None:
+                    found = known[key]
+                    if found is None:
+                        return
+                    if cause is None:
+                        cause = found[0]
+                    size += found[1]
+            if self._part + size > PART_BYTES and self._part > 0:
+                yield self._cut(is_whole=False)
+                self._part = 0
+            self._part += size
+            for key in (before, after):
+                if key is not None:
+                    self._used(key)
+                    self._hand_over(key)
+                    self._replaced.discard(key)
+            if before is not None:
+                self._replaced.add(before)
+            commit, path = self._rows.add_change(change)
+            if cause is not None:
+                self._batch.skipped.append((commit, cause, path))
             else:
-                sides = [self._known[key] for key in (step.before, step.after) if key is not None]
-                if None in sides:
-                    return
-                found = [side for side in sides if side is not None]
-                size = sum(size for _, size in found)
-                if self._part + size > PART_BYTES and self._part > 0:
-                    yield self._cut(is_whole=False)
-                    self._part = 0
-                self._part += size
-                if step.cause is None:
-                    step.cause = next((cause for cause, _ in found if cause is not None), None)
-                    step.is_empty = size == 0
-                for key in (step.before, step.after):
-                    if key is not None:
-                        self._used(key)
-                        self._hand_over(key)
-                        self._replaced.discard(key)
-                if step.before is not None:
-                    self._replaced.add(step.before)
-            self._batch.steps.append(step)
-            self._waiting.popleft()
+                self._batch.changes.append((commit, path, before, after))
+                self._batch.empty.append(size == 0)
+            waiting.popleft()
 
     def _hand_over(self, key: str) -> None:
         content = self._fresh.pop(key, None)
@@ -271,8 +262,10 @@ class _Reader:
 
     def _used(self, key: str) -> None:
         self._known.move_to_end(key)
-        self._uses[key] -= 1
-        if not self._uses[key]:
+        left = self._uses[key] - 1
+        if left:
+            self._uses[key] = left
+        else:
             del self._uses[key]
 
     def _cut(self, is_whole: bool) -> _Batch:
@@ -280,6 +273,7 @@ class _Reader:
         batch, self._batch = self._batch, _Batch()
         self._limit = min(2 * self._limit, BATCH_BYTES)
         batch.is_whole = is_whole
+        batch.fresh = self._rows.take()
         for key in self._replaced:
             if key not in self._uses:
                 self._forget(key, batch)

@@ -241,9 +241,13 @@ class Repository:
 
     def first_parents(self, tip: str) -> list[str]:
         """The first-parent line that ends in `tip`, oldest first."""
+        return self.begin_first_parents(tip)()
+
+    def begin_first_parents(self, tip: str) -> Callable[[], list[str]]:
+        """Have Git look up the first-parent line that ends in `tip`; what is returned waits for it."""
         asked = ("rev-list", "--first-parent", "--reverse", "--end-of-options", self._oid(tip))
-        out = self._objects.run(*asked)
-        return out.decode("ascii").split()
+        out = self._stream(self._objects, *asked)
+        return lambda: b"".join(out).decode("ascii").split()
 
     def commits(
         self,
@@ -307,7 +311,7 @@ class Repository:
                 changes = parse_raw(split_nul([done.stdout]))
             elif done.returncode < 0:
                 raise self._explained(done.stderr)
-        return replace(record, changes=tuple(c for c in changes if c.has_suffix(suffix)))
+        return record._replace(changes=tuple(c for c in changes if c.has_suffix(suffix)))
 
     def read_blobs(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """Read blobs in order from one long-lived process; None is what `read_objects` gives no content of."""
@@ -378,9 +382,9 @@ class Repository:
             if content is None:
                 changes.pop(path, None)
                 if was.old_path is not None:
-                    gone.append(replace(was, status="D", new_path=None, new_oid=None, new_mode="000000"))
+                    gone.append(was._replace(status="D", new_path=None, new_oid=None, new_mode="000000"))
             elif not is_same(content, oid):
-                changes[path] = replace(was, new_oid=None, content=content)
+                changes[path] = was._replace(new_oid=None, content=content)
         both = sorted((*changes.values(), *gone), key=lambda c: c.path)
         return self._pending(staged.parents[0] if staged.parents else None, tuple(both), Source.WORKTREE)
 
@@ -465,9 +469,12 @@ class Repository:
         return explained(said, self.work_tree or self.git_dir)
 
     def _stream(self, git: Git, *args: str) -> Iterator[bytes]:
-        """Yield the output of a git process in chunks; explain a failure when it ends."""
+        """Start a git process, and yield its output in chunks; explain a failure when it ends."""
         process = git.start(*args)
         self._running.add(process)
+        return self._read(process)
+
+    def _read(self, process: Process) -> Iterator[bytes]:
         try:
             while chunk := process.stdout.read1(CHUNK):
                 yield chunk

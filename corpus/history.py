@@ -197,7 +197,7 @@ def live_records(repo: Repository, base: str, limit: HistoryLimit) -> list[Commi
     for record in reversed(records):
         touched = sum(change.is_python for change in record.changes)
         if touched > limit.files_per_commit:
-            record, touched = replace(record, changes=()), 0
+            record, touched = record._replace(changes=()), 0
         files += touched
         commits += touched > 0
         if kept and (files > limit.files or commits > limit.commits):

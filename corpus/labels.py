@@ -18,6 +18,8 @@ _FIX = re.compile(
 _NO_FIX = re.compile(
     r"\b(typos?|docs?|docstrings?|spelling|changelog|lint|flake8|mypy|formatting|link|links)\b", re.I
 )
+# One of these is in every match, and nearly all titles have none: much sooner seen.
+_STEMS = ("fix", "bug", "regress", "crash", "defect", "fault")
 _REVERTS_OID = re.compile(r"\bThis reverts (?:merge )?commit ([0-9a-f]{7,64})\b", re.I)
 _REVERTS_SUBJECT = re.compile(r'^Revert "(.*)"\s*(?:\(#\d+\))?$')
 _PULL_REQUEST = re.compile(r"^Merge (pull request|branch|remote)", re.I)
@@ -28,6 +30,10 @@ def is_fix(record: CommitRecord) -> bool:
     title = record.subject
     if record.is_merge and _PULL_REQUEST.match(title):
         title = next((line for line in record.message.splitlines()[1:] if line.strip()), title)
+    # Outside ASCII, other letters may match these when case is ignored.
+    lower = title.lower()
+    if title.isascii() and not any(stem in lower for stem in _STEMS):
+        return False
     return bool(_FIX.search(title)) and not _NO_FIX.search(title)
 
 
@@ -36,7 +42,10 @@ def reverted(record: CommitRecord, rows: Mapping[str, int], subjects: Sequence[s
 
     `rows` maps object ids to rows and `subjects` holds the subject of each row, both of earlier commits only.
     """
-    named = _REVERTS_OID.search(record.message)
+    message = record.message
+    named = None
+    if not message.isascii() or "reverts" in message.lower():
+        named = _REVERTS_OID.search(message)
     if named is not None:
         oid = named[1].lower()
         if oid in rows:

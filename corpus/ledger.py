@@ -6,36 +6,50 @@ at, are its file changes with edits plus its lines in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from codewm.corpus.causes import Cause
-from codewm.corpus.table import COMMIT_MERGE, EditTable
+from codewm.corpus.commits import COMMIT_MERGE
+
+if TYPE_CHECKING:
+    # Only types: the first file changes are counted before numpy is imported.
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from codewm.corpus.table import EditTable
+
+    I32 = NDArray[np.int32]
 
 __all__ = ["Cause", "Ledger", "Sums", "sums"]
-
-I32 = NDArray[np.int32]
 
 
 class Ledger:
     """Rows of (commit, cause, path), as rows of the edit table's commits and paths."""
 
     def __init__(self, rows: I32 | None = None) -> None:
-        self._held = np.zeros((0, 3), np.int32) if rows is None else rows
+        self._held = rows
         self._new: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._held) + len(self._new)
+        return len(self._new) + (0 if self._held is None else len(self._held))
 
     def add(self, commit: int, cause: Cause, path: int) -> None:
         """Count one file change."""
         self._new.append((commit, int(cause), path))
 
+    def extend(self, changes: Iterable[tuple[int, Cause, int]]) -> None:
+        """Count file changes: commit, cause, path of each."""
+        self._new += changes
+
     def rows(self) -> I32:
         """[L, 3] commit, cause, path; sorted, whatever order they came in."""
-        rows = np.concatenate([self._held, np.array(self._new, np.int32).reshape(-1, 3)])
+        import numpy as np
+
+        rows = np.array(self._new, np.int32).reshape(-1, 3)
+        if self._held is not None:
+            rows = np.concatenate([self._held, rows])
         return rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
 
 
@@ -57,6 +71,8 @@ class Sums:
 
 def sums(table: EditTable, ledger: Ledger) -> dict[str, Sums]:
     """Add up the `non-merge` and the `merge` commits of a table, apart."""
+    import numpy as np
+
     rows = ledger.rows()
     # One file change per commit and path: a path cannot be the target of two changes of one commit.
     width = max(len(table.paths), 1)

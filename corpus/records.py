@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from typing import NamedTuple
 
 REGULAR_MODES = frozenset({"100644", "100755", "100664"})
 # A field of the log format per token; the message comes last and may hold anything but NUL.
@@ -33,8 +34,7 @@ class Source(Enum):
     WORKTREE = "worktree"
 
 
-@dataclass(frozen=True)
-class FileChange:
+class FileChange(NamedTuple):
     """One line of a raw diff. An object id is None where the side does not exist."""
 
     status: str
@@ -58,15 +58,14 @@ class FileChange:
     @property
     def is_python(self) -> bool:
         """A side of the change is called `*.py`."""
-        return self.has_suffix(b".py")
+        return is_python(self.old_path) or is_python(self.new_path)
 
     def has_suffix(self, suffix: bytes) -> bool:
         """A side of the change has a path that ends so."""
         return any(p is not None and p.endswith(suffix) for p in (self.old_path, self.new_path))
 
 
-@dataclass(frozen=True)
-class CommitRecord:
+class CommitRecord(NamedTuple):
     """One commit and what it changed against its first parent; times in unix seconds.
 
     A date that Git cannot read, as those before 1970, is 0.

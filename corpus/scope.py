@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codewm.corpus.errors import UserError
@@ -143,4 +142,4 @@ def within(records: Iterable[CommitRecord], paths: Sequence[str]) -> Iterator[Co
         kept = tuple(
             change for change in record.changes if inside(change.old_path) or inside(change.new_path)
         )
-        yield record if len(kept) == len(record.changes) else replace(record, changes=kept)
+        yield record if len(kept) == len(record.changes) else record._replace(changes=kept)

@@ -11,6 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from codewm.corpus.commits import (
+    COMMIT_BOUNDARY as COMMIT_BOUNDARY,
+    COMMIT_MERGE as COMMIT_MERGE,
+    COMMIT_ROOT as COMMIT_ROOT,
+)
 from codewm.corpus.division import Division
 
 I32 = NDArray[np.int32]
@@ -19,11 +24,6 @@ U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 U64 = NDArray[np.uint64]
 F32 = NDArray[np.float32]
-
-COMMIT_MERGE = 1
-COMMIT_ROOT = 2
-COMMIT_BOUNDARY = 4
-"""The parents were left out of a shallow clone, so the commit has no edits."""
 
 
 @dataclass(frozen=True)

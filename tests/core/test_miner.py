@@ -92,7 +92,7 @@ def _mine(
     for batch in batches:
         needed = {key for change in batch for key in change[2:] if key is not None}
         miner_edits, _, _ = miner.add([(k, VERSION[k]) for k in sorted(needed - held)], batch)
-        edits += miner_edits.tolist()
+        edits += miner_edits
         held |= needed
         if not keep:
             miner.forget(sorted(held))

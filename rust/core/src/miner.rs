@@ -90,20 +90,32 @@ pub struct Texts {
     pub new: Vec<Arc<str>>,
 }
 
+/// The rows so far, and what they point to.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Rows of edits.
+    pub rows: Rows,
+    /// States.
+    pub states: States,
+    /// Qualified names of units.
+    pub units: Texts,
+    /// Names added by edits.
+    pub names: Texts,
+}
+
 /// See the module.
 pub struct Miner {
     options: Options,
     pool: Option<ThreadPool>,
     files: HashMap<String, Arc<File>>,
-    /// Rows so far.
-    pub rows: Rows,
-    /// States so far.
-    pub states: States,
-    /// Qualified names of units so far.
-    pub units: Texts,
-    /// Names added by edits so far.
-    pub names: Texts,
+    table: Table,
+    /// What the last changes came to, which has no rows yet: numbering takes one thread, and is done beside the next
+    /// reading.
+    pending: Vec<Found>,
 }
+
+/// Commit, path and edits of a change.
+type Found = (i32, i32, FileDiff);
 
 /// A version of a file.
 struct File {
@@ -148,7 +160,10 @@ impl States {
 
 /// BLAKE2b-128 of tokens as little-endian 16-bit numbers.
 fn digest(tokens: &[u16]) -> [u8; 16] {
-    let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let mut bytes = vec![0; 2 * tokens.len()];
+    for (two, token) in bytes.chunks_exact_mut(2).zip(tokens) {
+        two.copy_from_slice(&token.to_le_bytes());
+    }
     let hash = blake2b_simd::Params::new().hash_length(16).hash(&bytes);
     let mut out = [0; 16];
     out.copy_from_slice(hash.as_bytes());
@@ -184,10 +199,8 @@ impl Miner {
             options,
             pool,
             files: HashMap::new(),
-            rows: Rows::default(),
-            states: States::default(),
-            units: Texts::default(),
-            names: Texts::default(),
+            table: Table::default(),
+            pending: Vec::new(),
         })
     }
 
@@ -200,10 +213,11 @@ impl Miner {
     ) {
         let states: Vec<&[u16]> = states.collect();
         let digests: Vec<[u8; 16]> = states.par_iter().map(|tokens| digest(tokens)).collect();
-        self.states.ids = digests.into_iter().zip(0..).collect();
+        let table = &mut self.table;
+        table.states.ids = digests.into_iter().zip(0..).collect();
         for (texts, held) in [
-            (&mut self.units, units.collect::<Vec<_>>()),
-            (&mut self.names, names.collect()),
+            (&mut table.units, units.collect::<Vec<_>>()),
+            (&mut table.names, names.collect()),
         ] {
             texts.ids = (0..).zip(held).map(|(id, t)| (t.into(), id)).collect();
         }
@@ -212,14 +226,19 @@ impl Miner {
     /// Adds the changes of whole commits. Every version that they name is among `blobs` or was given before and not
     /// forgotten since.
     pub fn add(&mut self, blobs: &[(&str, &[u8])], changes: &[Change<'_>]) -> Result<Vec<Outcome>> {
-        let diffs = match self.pool.take() {
-            None => self.read(blobs, changes),
-            Some(pool) => {
-                let diffs = pool.install(|| self.read(blobs, changes));
-                self.pool = Some(pool);
-                diffs
-            }
-        }?;
+        let pending = std::mem::take(&mut self.pending);
+        let (options, files, table) = (self.options, &mut self.files, &mut self.table);
+        let work = || {
+            rayon::join(
+                || read(files, blobs, changes, options),
+                || table.number(pending),
+            )
+        };
+        let (diffs, ()) = match &self.pool {
+            None => work(),
+            Some(pool) => pool.install(work),
+        };
+        let diffs = diffs?;
         let outcomes = diffs
             .iter()
             .map(|d| Outcome {
@@ -228,17 +247,15 @@ impl Miner {
                 lines_deleted: d.lines_deleted,
             })
             .collect();
-        let mut changed = changes.iter().zip(diffs).peekable();
-        while let Some(commit) = changed.peek().map(|(c, _)| c.commit) {
-            let first = self.rows.commit.len();
-            while let Some((change, diff)) = changed.next_if(|(c, _)| c.commit == commit) {
-                for edit in diff.edits {
-                    self.push(change, &edit);
-                }
-            }
-            self.match_moved(first);
-        }
+        let places = changes.iter().map(|c| (c.commit, c.path));
+        self.pending = places.zip(diffs).map(|((c, p), d)| (c, p, d)).collect();
         Ok(outcomes)
+    }
+
+    /// The rows of all changes so far.
+    pub fn table(&mut self) -> &Table {
+        self.table.number(std::mem::take(&mut self.pending));
+        &self.table
     }
 
     /// Lets go of versions that no later change names, or that will be given again.
@@ -247,80 +264,24 @@ impl Miner {
         // Thousands of small pieces: freed beside the next batch.
         rayon::spawn(move || drop(gone));
     }
+}
 
-    /// Parses the new versions, each after the one that it was made from, and compares.
-    fn read(&mut self, blobs: &[(&str, &[u8])], changes: &[Change<'_>]) -> Result<Vec<FileDiff>> {
-        let index: HashMap<&str, usize> = blobs.iter().enumerate().map(|(i, b)| (b.0, i)).collect();
-        // Versions made from each blob, and by which change: a forest, for a version that was seen earlier in this
-        // batch never starts from a later one.
-        let mut children: Vec<Vec<Growth>> = vec![Vec::new(); blobs.len()];
-        let mut seen: HashSet<usize> = HashSet::new();
-        let mut roots: Vec<(Growth, Option<&Arc<File>>)> = Vec::new();
-        for (i, change) in changes.iter().enumerate() {
-            let before = change.before.and_then(|key| index.get(key).copied());
-            if let Some(blob) = before
-                && seen.insert(blob)
-            {
-                roots.push((Growth { blob, change: None }, None));
-            }
-            let Some(&blob) = change.after.and_then(|key| index.get(key)) else {
-                continue;
-            };
-            if !seen.insert(blob) {
-                continue;
-            }
-            let made = Growth {
-                blob,
-                change: Some(i),
-            };
-            match (before, change.before) {
-                (Some(b), _) => children[b].push(made),
-                (None, None) => roots.push((made, None)),
-                (None, Some(key)) => match self.files.get(key) {
-                    Some(file) => roots.push((made, Some(file))),
-                    None => roots.push((Growth { blob, change: None }, None)),
-                },
-            }
-        }
-        let forest = Forest {
-            blobs,
-            children,
-            options: self.options,
-            files: (0..blobs.len()).map(|_| OnceLock::new()).collect(),
-            diffs: (0..changes.len()).map(|_| OnceLock::new()).collect(),
-        };
-        rayon::scope(|scope| {
-            for (root, before) in &roots {
-                let forest = &forest;
-                scope.spawn(move |scope| forest.grow(*root, *before, scope));
-            }
-        });
-        for ((key, _), file) in blobs.iter().zip(forest.files) {
-            if let Some(file) = file.into_inner() {
-                self.files.insert((*key).to_owned(), file?);
-            }
-        }
-        let version = |key: Option<&str>| {
-            let Some(key) = key else { return Ok(None) };
-            match self.files.get(key) {
-                Some(file) => Ok(Some(file)),
-                None => Err(Error::InvalidInput(format!("version {key} was not given"))),
-            }
-        };
-        changes
-            .par_iter()
-            .zip(forest.diffs)
-            .map(|(change, done)| match done.into_inner() {
-                Some(diff) => diff,
-                None => {
-                    let (before, after) = (version(change.before)?, version(change.after)?);
-                    compare(before.map(|f| &**f), after.map(|f| &**f), self.options)
+impl Table {
+    /// Appends the rows of whole commits, in order.
+    fn number(&mut self, found: Vec<Found>) {
+        let mut found = found.into_iter().peekable();
+        while let Some(commit) = found.peek().map(|f| f.0) {
+            let first = self.rows.commit.len();
+            while let Some((_, path, diff)) = found.next_if(|f| f.0 == commit) {
+                for edit in diff.edits {
+                    self.push(commit, path, &edit);
                 }
-            })
-            .collect()
+            }
+            self.match_moved(first);
+        }
     }
 
-    fn push(&mut self, change: &Change<'_>, edit: &UnitEdit) {
+    fn push(&mut self, commit: i32, path: i32, edit: &UnitEdit) {
         // Counts and lines of one source stay far below 2^31: sources are capped at 64 MiB.
         let int = |n: u32| n as i32;
         let created = edit.flags & CREATED != 0;
@@ -341,8 +302,8 @@ impl Miner {
         rows.before.push(self.states.intern(&edit.before));
         rows.after.push(self.states.intern(&edit.after));
         rows.action.extend_from_slice(&edit.action);
-        rows.commit.push(change.commit);
-        rows.path.push(change.path);
+        rows.commit.push(commit);
+        rows.path.push(path);
         rows.kind.push(edit.kind as u8);
         rows.flags.push(edit.flags);
         rows.tokens_added.push(int(edit.tokens_added));
@@ -404,6 +365,83 @@ impl Miner {
             rows.moved.push((from, row));
         }
     }
+}
+
+/// Parses the new versions, each after the one that it was made from, and compares.
+fn read(
+    files: &mut HashMap<String, Arc<File>>,
+    blobs: &[(&str, &[u8])],
+    changes: &[Change<'_>],
+    options: Options,
+) -> Result<Vec<FileDiff>> {
+    let index: HashMap<&str, usize> = blobs.iter().enumerate().map(|(i, b)| (b.0, i)).collect();
+    // Versions made from each blob, and by which change: a forest, for a version that was seen earlier in this
+    // batch never starts from a later one.
+    let mut children: Vec<Vec<Growth>> = vec![Vec::new(); blobs.len()];
+    let mut seen: HashSet<usize> = HashSet::new();
+    let mut roots: Vec<(Growth, Option<&Arc<File>>)> = Vec::new();
+    for (i, change) in changes.iter().enumerate() {
+        let before = change.before.and_then(|key| index.get(key).copied());
+        if let Some(blob) = before
+            && seen.insert(blob)
+        {
+            roots.push((Growth { blob, change: None }, None));
+        }
+        let Some(&blob) = change.after.and_then(|key| index.get(key)) else {
+            continue;
+        };
+        if !seen.insert(blob) {
+            continue;
+        }
+        let made = Growth {
+            blob,
+            change: Some(i),
+        };
+        match (before, change.before) {
+            (Some(b), _) => children[b].push(made),
+            (None, None) => roots.push((made, None)),
+            (None, Some(key)) => match files.get(key) {
+                Some(file) => roots.push((made, Some(file))),
+                None => roots.push((Growth { blob, change: None }, None)),
+            },
+        }
+    }
+    let forest = Forest {
+        blobs,
+        children,
+        options,
+        files: (0..blobs.len()).map(|_| OnceLock::new()).collect(),
+        diffs: (0..changes.len()).map(|_| OnceLock::new()).collect(),
+    };
+    rayon::scope(|scope| {
+        for (root, before) in &roots {
+            let forest = &forest;
+            scope.spawn(move |scope| forest.grow(*root, *before, scope));
+        }
+    });
+    for ((key, _), file) in blobs.iter().zip(forest.files) {
+        if let Some(file) = file.into_inner() {
+            files.insert((*key).to_owned(), file?);
+        }
+    }
+    let version = |key: Option<&str>| {
+        let Some(key) = key else { return Ok(None) };
+        match files.get(key) {
+            Some(file) => Ok(Some(file)),
+            None => Err(Error::InvalidInput(format!("version {key} was not given"))),
+        }
+    };
+    changes
+        .par_iter()
+        .zip(forest.diffs)
+        .map(|(change, done)| match done.into_inner() {
+            Some(diff) => diff,
+            None => {
+                let (before, after) = (version(change.before)?, version(change.after)?);
+                compare(before.map(|f| &**f), after.map(|f| &**f), options)
+            }
+        })
+        .collect()
 }
 
 fn compare(before: Option<&File>, after: Option<&File>, options: Options) -> Result<FileDiff> {

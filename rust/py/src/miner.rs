@@ -22,12 +22,9 @@ struct Miner {
 /// Commit, path, version before, version after.
 type ChangeRow = (i32, i32, Option<PyBackedStr>, Option<PyBackedStr>);
 
-/// Edits, lines added, lines deleted of each change.
-type Outcomes<'py> = (
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-);
+/// Edits, lines added, lines deleted of each change. No arrays: numpy may still be on its way when the first versions
+/// are there.
+type Outcomes = (Vec<usize>, Vec<u32>, Vec<u32>);
 
 #[pymethods]
 impl Miner {
@@ -73,12 +70,12 @@ impl Miner {
     }
 
     /// Adds the changes of whole commits.
-    fn add<'py>(
+    fn add(
         &mut self,
-        py: Python<'py>,
+        py: Python<'_>,
         blobs: Vec<(PyBackedStr, PyBackedBytes)>,
         changes: Vec<ChangeRow>,
-    ) -> PyResult<Outcomes<'py>> {
+    ) -> PyResult<Outcomes> {
         let inner = &mut self.inner;
         let outcomes = py
             .detach(|| {
@@ -95,14 +92,10 @@ impl Miner {
                 inner.add(&blobs, &changes)
             })
             .map_err(to_py)?;
-        // Counts of one source stay far below 2^31: sources are capped at 64 MiB.
-        let column = |of: fn(&codewm_core::miner::Outcome) -> i32| {
-            outcomes.iter().map(of).collect::<Vec<_>>().into_pyarray(py)
-        };
         Ok((
-            column(|o| o.edits as i32),
-            column(|o| o.lines_added as i32),
-            column(|o| o.lines_deleted as i32),
+            outcomes.iter().map(|o| o.edits).collect(),
+            outcomes.iter().map(|o| o.lines_added).collect(),
+            outcomes.iter().map(|o| o.lines_deleted).collect(),
         ))
     }
 
@@ -112,8 +105,10 @@ impl Miner {
     }
 
     /// The rows so far, column by column, and what is new in the tables they point to.
-    fn columns<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let r = &self.inner.rows;
+    fn columns<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let inner = &mut self.inner;
+        let table = py.detach(|| inner.table());
+        let r = &table.rows;
         let d = PyDict::new(py);
         for (name, column) in [
             ("before", &r.before),
@@ -143,14 +138,14 @@ impl Miner {
             .flat_map(|&(a, b)| [a as i32, b as i32])
             .collect();
         d.set_item("moved", rows(py, moved, 2)?)?;
-        let s = &self.inner.states;
+        let s = &table.states;
         d.set_item("state_tokens", s.tokens.to_pyarray(py))?;
         d.set_item("state_lengths", s.lengths.to_pyarray(py))?;
         d.set_item("state_hashes", s.hashes.to_pyarray(py))?;
         let texts =
             |texts: &codewm_core::miner::Texts| PyList::new(py, texts.new.iter().map(|t| &**t));
-        d.set_item("units", texts(&self.inner.units)?)?;
-        d.set_item("names", texts(&self.inner.names)?)?;
+        d.set_item("units", texts(&table.units)?)?;
+        d.set_item("names", texts(&table.names)?)?;
         Ok(d)
     }
 }

@@ -75,7 +75,7 @@ class Miner:
         self,
         blobs: Sequence[tuple[str, bytes]],
         changes: Sequence[tuple[int, int, str | None, str | None]],
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[list[int], list[int], list[int]]:
         """Add the P changes of whole commits: (commit, path, version before, version after), in order.
 
         Versions go by the keys of `blobs`, of this call or one before; None is a side that does not exist.
