@@ -10,17 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from codewm.corpus.errors import UserError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FILE_LIMIT = 1 << 20  # bytes; a larger configuration file is not ours
 DEFAULT = "default"
@@ -217,6 +211,13 @@ def _toml(path: Path, strict: bool = False) -> dict[str, Any] | None:
         raise UserError(f"cannot read {path.name}: {e.strerror}", "check the permissions of the file") from e
     if len(raw) > FILE_LIMIT:
         raise UserError(f"{path.name} is larger than {FILE_LIMIT} bytes", "move the settings to .codewm.toml")
+    # Nearly every pyproject.toml; a key can be spelt without its letters only by escapes.
+    if not strict and b"codewm" not in raw and b"\\" not in raw:
+        return None
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
@@ -247,6 +248,8 @@ def _checked(source: str, key: str, raw: object) -> object:
 
 
 def _unknown(source: str, key: str) -> UserError:
+    from difflib import get_close_matches
+
     near = get_close_matches(key.replace("_", "-"), _KNOWN, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "'codewm info' lists the settings there are"
     return UserError(f"{source}: unknown setting '{key}'", hint)

@@ -11,7 +11,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,6 +53,8 @@ class LazyGroup(TyperGroup):
         """Refuse an unknown verb with the nearest one as the hint."""
         word = args[0]
         if word not in VERBS and not word.startswith("-"):
+            from difflib import get_close_matches
+
             near = get_close_matches(word, VERBS, n=1)
             raise UserError(
                 f"there is no command '{word}'",

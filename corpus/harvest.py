@@ -10,12 +10,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-import secrets
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -47,6 +46,9 @@ SKIP, FIRST_PARENT = "skip", "first-parent"
 SAVE_SECONDS = 20.0
 """A harvest that takes longer stores what it has about so often."""
 _SALT_DIGITS = 64
+# Seconds.
+_TURN = 0.0005
+_THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
 Progress = Callable[[int], Callable[[int], object] | None]
 
 
@@ -130,7 +132,7 @@ def harvest(
     if unchanged is not None:
         sweep(run.path)
         return unchanged
-    with exclusive(run.path), _collector_paused():
+    with exclusive(run.path), _undisturbed():
         clean(run.path)
         clean(repo.data_dir / "salt")
         # Another harvest may have finished between the look and the lock.
@@ -138,15 +140,42 @@ def harvest(
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Hundreds of thousands of rows and no cycles: looking for some took a tenth of the time."""
-    was = gc.isenabled()
+def _undisturbed() -> Iterator[None]:
+    """Pause the collector, and let threads take turns faster."""
+    was, turn = gc.isenabled(), sys.getswitchinterval()
+    # Hundreds of thousands of rows and no cycles: looking for some took a tenth of the time.
     gc.disable()
+    # Who reads what Git says must not wait for a whole turn of who imports numpy each time.
+    sys.setswitchinterval(_TURN)
     try:
         yield
     finally:
+        sys.setswitchinterval(turn)
         if was:
             gc.enable()
+
+
+def _import_rest() -> None:
+    """Import what is needed at the end only, and is slow to import."""
+    # Somebody else's numpy keeps its threads.
+    alone = "numpy" not in sys.modules and _THREADS_OF_BLAS not in os.environ
+    if alone:
+        # Nothing here multiplies matrices, but the threads for that are started while numpy is imported, and
+        # wait by spinning: a twelfth of the time that the history of click takes.
+        os.environ[_THREADS_OF_BLAS] = "1"
+    try:
+        import_module("numpy")
+    finally:
+        if alone:
+            del os.environ[_THREADS_OF_BLAS]
+    for name in ("codewm.corpus.store", "h5py", "importlib.metadata"):
+        import_module(name)
+
+
+def _tool() -> str:
+    from importlib.metadata import version
+
+    return version("codewm")
 
 
 class _Run:
@@ -234,19 +263,28 @@ class _Run:
         writer = _Writer(self, chunks)
         todo = 0
         count: Callable[[int], object] | None = None
+        find: Callable[[], list[str]] = list
 
         def meanwhile() -> None:
+            nonlocal find
+            Thread(target=_import_rest, daemon=True).start()
+            if line is None:
+                find = repo.begin_first_parents(self._tip)
+
+        def advance(commits: int) -> None:
             nonlocal todo, count
-            # Slow to import, and needed at the end.
-            Thread(target=import_module, args=("h5py",), daemon=True).start()
-            oids, writer.root = line if line is not None else self._line(None)
-            if repo.boundaries.issuperset(oids):
-                raise UserError(
-                    "the clone is shallow: the parent of its only commit is missing",
-                    "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
-                )
-            todo = len(oids) - kept
-            count = progress(todo) if progress is not None else None
+            if not writer.root:
+                # Looked up beside the first versions.
+                oids, writer.root = line if line is not None else self._limited(find())
+                if repo.boundaries.issuperset(oids):
+                    raise UserError(
+                        "the clone is shallow: the parent of its only commit is missing",
+                        "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
+                    )
+                todo = len(oids) - kept
+                count = progress(todo) if progress is not None else None
+            if count is not None:
+                count(commits)
 
         records = repo.commits(
             RevSpec(self._tip, since), max_count=options.max_commits or None, suffix=b".py"
@@ -257,7 +295,7 @@ class _Run:
             window=options.window,
             action=options.action,
             jobs=options.jobs,
-            progress=lambda commits: count(commits) if count is not None else None,
+            progress=advance,
             base=base,
             skipped=rows,
             skip_merges=options.merges == SKIP,
@@ -272,28 +310,32 @@ class _Run:
 
     def _old(self) -> tuple[Store | None, str]:
         """The store to go on from, or why there is none."""
-        from codewm.corpus.store import read_store
-
         if self._held is None or self._why:
             return None, self._why
+        from codewm.corpus.store import read_store
+
         try:
             return read_store(self.path, keep_chunks=True), ""
         except UnusableError as e:
             return None, e.message
 
-    def _line(self, old: Store | None) -> tuple[list[str], str]:
+    def _line(self, old: Store) -> tuple[list[str], str]:
         """The commits to be in the store, oldest first, and the first commit of the whole line.
 
         Tells the repository its root, which would be another walk.
         """
         repo, options = self.repo, self._options
-        if old is not None and not old.header.shallow and not options.max_commits:
+        if not old.header.shallow and not options.max_commits:
             new = following(repo, self._tip, old.header.tip)
             if new:
                 repo.root = old.header.root
                 return old.table.commits.oid + new, old.header.root
-        line = repo.first_parents(self._tip)
-        root = repo.root = line[0]
+        return self._limited(repo.first_parents(self._tip))
+
+    def _limited(self, line: list[str]) -> tuple[list[str], str]:
+        """What is asked for of the whole first-parent line; likewise."""
+        options = self._options
+        root = self.repo.root = line[0]
         if options.since:
             line = line[line.index(options.since) + 1 :]
         return line[-options.max_commits :] if options.max_commits else line, root
@@ -318,7 +360,7 @@ class _Run:
             merges=options.merges,
             max_commits=options.max_commits,
             with_authors=options.with_authors,
-            tool=version("codewm"),
+            tool=_tool(),
             commits=len(table.commits),
             edits=len(table),
             since=options.since,
@@ -382,7 +424,7 @@ def _different(header: Header, options: Options, salt_id: str) -> str:
     for name, held, wanted in (
         ("number of repositories", header.repositories, 1),
         ("tokeniser", header.tokenizer_id, codewm_core.TOKENIZER_ID),
-        ("version of codewm", header.tool, version("codewm")),
+        ("version of codewm", header.tool, _tool()),
         ("window", header.window, options.window),
         ("action", header.action_id, options.action),
         ("--merges", header.merges, options.merges),
@@ -418,7 +460,7 @@ def _make_salt(place: Path) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secrets.token_hex(_SALT_DIGITS // 2).encode("ascii"))
+            file.write(os.urandom(_SALT_DIGITS // 2).hex().encode("ascii"))
             file.flush()
             os.fsync(file.fileno())
         if place.exists():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,9 +113,16 @@ def run(
         # One repository: its error is the command's, with its own exit status.
         done = asked.harvest(places[0], out)
         if as_json:
-            console.data(json.dumps(done | {"repositories": [done]}, indent=2))
+            _print(done | {"repositories": [done]})
         return 0
     return _several(asked, places, out)
+
+
+def _import_harvest() -> None:
+    # What is wrong is said where it is imported for use.
+    with suppress(ImportError):
+        import_module("codewm.corpus.edits")
+        import_module("codewm.corpus.harvest")
 
 
 def _several(asked: _Asked, places: Sequence[Path], out: Path | None) -> int:
@@ -139,7 +147,7 @@ def _several(asked: _Asked, places: Sequence[Path], out: Path | None) -> int:
         if not failed:
             found["corpus"] = _merge(asked, [Path(row["store"]) for row in rows], out)
     if asked.as_json:
-        console.data(json.dumps(found, indent=2))
+        _print(found)
     if failed:
         missing = f"; '{out}' was not written" if out is not None else ""
         console.error(f"{failed} of {len(places)} repositories could not be harvested{missing}")
@@ -200,12 +208,15 @@ class _Asked:
 
     def harvest(self, place: Path, out: Path | None) -> dict[str, Any]:
         """Bring the chains of one repository up to date, and say so; the summary."""
+        # Imported while Git looks at the repository.
+        Thread(target=_import_harvest, daemon=True).start()
         from codewm.corpus.git import Repository
-        from codewm.corpus.harvest import FIRST_PARENT, SKIP, Options, harvest, store_path
 
         started = time.perf_counter()
         with Repository.open(place, allow_fetch=self.allow_fetch) as repository, ExitStack() as stack:
             chosen = config.for_repository(repository, self.flags).harvest
+            from codewm.corpus.harvest import FIRST_PARENT, SKIP, Options, harvest, store_path
+
             if chosen.merges not in {FIRST_PARENT, SKIP}:
                 raise UserError(f"--merges cannot be '{chosen.merges}'", f"write {FIRST_PARENT} or {SKIP}")
             if self.options["since"] == "":
@@ -266,6 +277,12 @@ class _Asked:
         with suppress(UserError, OSError):
             kept = read_header(path).commits
             self.say(f"{kept:,} commits are stored; the next harvest goes on from there")
+
+
+def _print(found: dict[str, Any]) -> None:
+    import json
+
+    console.data(json.dumps(found, indent=2))
 
 
 def _to_dict(place: Path, result: Harvest, seconds: float) -> dict[str, Any]:
