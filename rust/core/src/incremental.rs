@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use crate::error::Result;
 use crate::pieces::{Content, Definition, Item, Module, Placed, Span, WholeDefinition};
 use crate::statements::{
-    Context, Cuttable, defined_name, header, parse_run, seen_statement, sort_dedup,
+    Context, Cuttable, defined_name, header, parse_run, read_statement, sort_dedup,
     whole_definition,
 };
 use crate::suites::{self, Cut, Irregular, Opening};
@@ -222,7 +222,7 @@ fn pieces(
         } else if defines {
             let hint = same_name(piece, cut.opening, middle).map(|(p, d)| (old_text(p), d));
             Arc::new(definition(piece, column, cut.opening, context, hint)?)
-        } else if let Some(item) = seen_statement(piece, context, is_first) {
+        } else if let Some(item) = read_statement(piece, context, is_first) {
             Arc::new(item)
         } else {
             fresh.push(*cut);

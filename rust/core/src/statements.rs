@@ -1,17 +1,17 @@
-//! The text of statements and headers in, pieces out: by their shape if it was seen, by the grammar if not.
+//! The text of statements and headers in, pieces out: by our own parser where it knows the way, by the grammar if not.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tree_sitter::Node;
 
+use crate::descent::{self, Read};
 use crate::pieces::{Content, Header, Item, Span, Statements, WholeDefinition};
-use crate::shapes::{Filled, Lexed};
 use crate::suites::{self, Cut, Irregular, Opening};
 use crate::texts::LineCounter;
 use crate::tokens::{NameUse, Setting, TokenStream, is_definition, line_of};
 use crate::units::{Finder, Origin, SourceHash, Unit, definition_name, parse_tree, undecorated};
-use crate::vocab::fnv1a_64;
+use crate::vocab::{fnv1a_64, vocabulary};
 
 pub(crate) type Cuttable<T> = std::result::Result<T, Irregular>;
 
@@ -35,36 +35,25 @@ pub(crate) fn defined_name(piece: &[u8]) -> Option<&[u8]> {
     words.find(|w| !matches!(*w, b"async" | b"def" | b"class"))
 }
 
-/// All that the tokens of a statement depend on beside its lexemes.
-fn shape_setting(text: &[u8], context: Context, is_first: bool) -> u8 {
-    context as u8 | u8::from(is_first && may_be_docstring(text)) << 2
-}
-
-/// What a header's setting is told from a statement's by.
-const HEADER: u8 = 1 << 3;
-
 fn may_be_docstring(text: &[u8]) -> bool {
     let code = text.iter().find(|b| !matches!(b, b' ' | b'\t'));
     code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b))
 }
 
-/// A statement whose shape was parsed before.
-pub(crate) fn seen_statement(text: &[u8], context: Context, is_first: bool) -> Option<Item> {
-    let lexed = Lexed::read(text, shape_setting(text, context, is_first))?;
-    let mut filled = lexed.fill(text)?;
-    filled.stream.shrink();
-    Some(statements(text, filled, Vec::new(), context, is_first))
+/// A statement, if our own parser knows it.
+pub(crate) fn read_statement(text: &[u8], context: Context, is_first: bool) -> Option<Item> {
+    let read = descent::statements(text, depth(context), is_first, context == Context::Function)?;
+    Some(statements(text, read, Vec::new(), context, is_first))
+}
+
+/// Statement depth inside what the suite belongs to.
+fn depth(context: Context) -> u16 {
+    u16::from(context != Context::Module)
 }
 
 /// The item of a piece, from its tokens and nodes.
-fn statements(
-    text: &[u8],
-    filled: Filled,
-    units: Vec<Unit>,
-    context: Context,
-    is_first: bool,
-) -> Item {
-    let Filled { mut stream, nodes } = filled;
+fn statements(text: &[u8], read: Read, units: Vec<Unit>, context: Context, is_first: bool) -> Item {
+    let Read { mut stream, nodes } = read;
     let mut hashes = name_hashes(text, &stream.names);
     for unit in &units {
         hashes.extend(name_hashes(text, &unit.stream().names));
@@ -79,7 +68,7 @@ fn statements(
             SourceHash::of(text, (n.start, n.end), &left_out)
         }));
     }
-    stream.places = None;
+    stream.shrink();
     Item {
         len: text.len(),
         content: Content::Statements(Statements {
@@ -173,19 +162,18 @@ fn statement(
         return item.ok_or(Irregular);
     }
     let setting = Setting {
-        depth: u16::from(context != Context::Module),
+        depth: depth(context),
         first: is_first,
         ..Setting::unit(context == Context::Function)
     };
-    let mut stream = TokenStream {
-        places: Some(Vec::new()),
-        ..TokenStream::default()
-    };
+    let mut stream = TokenStream::default();
     for &node in nodes {
         stream.walk(node, run, setting);
     }
+    if unpacks_ambiguously(&stream) {
+        return Err(Irregular);
+    }
     stream.subtract(origin);
-    stream.shrink();
     let spans = nodes.iter().map(|n| Span {
         start: n.start_byte() - origin.byte,
         end: n.end_byte() - origin.byte,
@@ -193,13 +181,46 @@ fn statement(
         end_line: line_of(n.end_position().row) - origin.line,
     });
     let nodes: Vec<Span> = spans.collect();
-    if units.is_empty()
-        && let Some(lexed) = Lexed::read(text, shape_setting(text, context, is_first))
-    {
-        lexed.learn(text, &stream, &nodes);
-    }
-    let filled = Filled { stream, nodes };
-    Ok(statements(text, filled, units, context, is_first))
+    Ok(statements(
+        text,
+        Read { stream, nodes },
+        units,
+        context,
+        is_first,
+    ))
+}
+
+/// Between commas without brackets around them, something with a dot or a subscript is unpacked. The grammar has
+/// several trees for `*a.b, c`; which one it takes depends on what else is in the text, so only the whole source
+/// tells.
+fn unpacks_ambiguously(stream: &TokenStream) -> bool {
+    static KINDS: LazyLock<[Option<u16>; 6]> = LazyLock::new(|| {
+        let v = vocabulary();
+        [
+            "expression_list",
+            "pattern_list",
+            "list_splat",
+            "list_splat_pattern",
+            "attribute",
+            "subscript",
+        ]
+        .map(|kind| v.token(kind))
+    });
+    let [expressions, patterns, splat, pattern, attribute, subscript] = *KINDS;
+    let depth = vocabulary().depth;
+    let mut in_list = false;
+    let mut last = None;
+    stream.tokens.iter().any(|&token| {
+        let (before, token) = (last.replace(token), Some(token));
+        if token.is_some_and(|t| depth.contains(t)) {
+            in_list = false;
+        } else if token == expressions || token == patterns {
+            in_list = true;
+        }
+        let is_splat = |t| t == splat || t == pattern;
+        let is_place = |t| t == attribute || t == subscript;
+        in_list && (is_splat(before) && is_place(token) || is_place(before) && is_splat(token))
+    })
 }
 
 /// Definitions inside compound statements, outside functions.
@@ -218,46 +239,33 @@ fn inner_units(run: &[u8], nodes: &[Node<'_>], context: Context) -> Cuttable<Vec
     Ok(finder.units)
 }
 
-/// Decorators and signature, read with a body that says nothing.
+/// Decorators and signature.
 pub(crate) fn header(text: &[u8], indentation: &[u8], opening: Opening) -> Cuttable<Header> {
-    let source = [text, indentation, b"pass\n"].concat();
     let is_class = opening == Opening::Class;
-    let setting = HEADER | u8::from(is_class);
-    let lexed = Lexed::read(&source, setting);
-    let guess = defined_name(text).and_then(|name| std::str::from_utf8(name).ok());
-    if let (Some(lexed), Some(name)) = (&lexed, guess)
-        && let Some(mut filled) = lexed.fill(&source)
+    if let Some(read) = descent::header(text).filter(|r| r.is_class == is_class)
+        && let Ok(name) = std::str::from_utf8(&text[read.name])
     {
-        filled.stream.shrink();
-        return Ok(new_header(&source, filled.stream, name));
+        return Ok(new_header(text, read.stream, name));
     }
+    // The grammar wants a body; this one says nothing.
+    let source = [text, indentation, b"pass\n"].concat();
     let tree = parse_tree(&source).map_err(|_| Irregular)?;
     let node = only_definition(tree.root_node())?;
     let inner = undecorated(node).ok_or(Irregular)?;
     if (inner.kind() == "class_definition") != is_class {
         return Err(Irregular);
     }
-    let mut stream = TokenStream {
-        places: Some(Vec::new()),
-        ..TokenStream::default()
-    };
     let setting = Setting {
         without_body: true,
         ..Setting::unit(!is_class)
     };
+    let mut stream = TokenStream::default();
     stream.walk(node, &source, setting);
-    stream.shrink();
-    let name = definition_name(node, &source);
-    if let Some(lexed) = lexed
-        && guess == Some(&name)
-    {
-        lexed.learn(&source, &stream, &[]);
-    }
-    stream.places = None;
-    Ok(new_header(&source, stream, &name))
+    Ok(new_header(&source, stream, &definition_name(node, &source)))
 }
 
-fn new_header(source: &[u8], stream: TokenStream, name: &str) -> Header {
+fn new_header(source: &[u8], mut stream: TokenStream, name: &str) -> Header {
+    stream.shrink();
     let mut hashes = name_hashes(source, &stream.names);
     sort_dedup(&mut hashes);
     Header {

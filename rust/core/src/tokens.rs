@@ -58,8 +58,6 @@ pub struct TokenStream {
     pub names: Vec<NameUse>,
     /// Byte ranges of definitions that were left out.
     pub left_out: Vec<(usize, usize)>,
-    /// The bytes of the node behind each token (of what ends there, for [`vocab::END`]), where that was asked for.
-    pub(crate) places: Option<Vec<(u32, u32)>>,
 }
 
 /// What the walk remembers of each ancestor.
@@ -224,10 +222,6 @@ impl TokenStream {
             n.end -= byte;
             n.line -= origin.line;
         }
-        for (start, end) in self.places.iter_mut().flatten() {
-            *start -= byte;
-            *end -= byte;
-        }
         for (start, end) in &mut self.left_out {
             *start -= origin.byte;
             *end -= origin.byte;
@@ -242,11 +236,7 @@ impl TokenStream {
         self.left_out.shrink_to_fit();
     }
 
-    fn push(&mut self, token: u16, line: u32, place: (usize, usize)) {
-        if let Some(places) = &mut self.places {
-            // Sources are capped far below 4 GiB by `units::parse_tree`.
-            places.push((place.0 as u32, place.1 as u32));
-        }
+    fn push(&mut self, token: u16, line: u32) {
         self.tokens.push(token);
         self.lines.push(line);
     }
@@ -283,9 +273,7 @@ impl TokenStream {
             ..
         }) = stack.pop()
         {
-            let node = cursor.node();
-            let end = node.end_byte();
-            self.push(vocab::END, line_of(node.end_position().row), (end, end));
+            self.push(vocab::END, line_of(cursor.node().end_position().row));
         }
     }
 
@@ -301,13 +289,12 @@ impl TokenStream {
         let grammar = &*GRAMMAR;
         let symbol = node.kind_id();
         let line = line_of(node.start_position().row);
-        let place = (node.start_byte(), node.end_byte());
         let (depth, in_import, parent_operators) = match stack.last() {
             Some(f) => (f.depth, f.in_import, f.operators),
             None => (setting.depth, false, Operators::Hidden),
         };
         if node.is_missing() {
-            self.push(vocab::ERROR, line, place);
+            self.push(vocab::ERROR, line);
             return false;
         }
         let mut frame = Frame {
@@ -323,7 +310,7 @@ impl TokenStream {
             in_import,
         };
         if node.is_error() {
-            self.push(vocab::ERROR, line, place);
+            self.push(vocab::ERROR, line);
             stack.push(frame);
             return true;
         }
@@ -353,13 +340,13 @@ impl TokenStream {
                     Operators::Shown => true,
                 };
                 if shown {
-                    self.push(id, line, place);
+                    self.push(id, line);
                 }
                 return false;
             }
             Rule::Identifier => {
                 let text = &source[node.byte_range()];
-                self.push(v.identifier.bucket(text), line, place);
+                self.push(v.identifier.bucket(text), line);
                 self.names.push(NameUse {
                     // Sources are capped far below 4 GiB by `units::parse`.
                     start: node.start_byte() as u32,
@@ -371,25 +358,25 @@ impl TokenStream {
             }
             Rule::Number => {
                 let token = v.number.bucket(&number_text(&source[node.byte_range()]));
-                self.push(token, line, place);
+                self.push(token, line);
                 return false;
             }
             Rule::String => {
-                self.push(v.string.bucket(&string_text(node, source)), line, place);
+                self.push(v.string.bucket(&string_text(node, source)), line);
                 // Only interpolations are left to say; every other part of a string is a `skip` kind.
             }
             Rule::Bare => {
-                self.push(depth_marker(depth), line, place);
+                self.push(depth_marker(depth), line);
                 if is_docstring(node, stack, setting) {
-                    self.push(vocab::DOCSTRING, line, place);
+                    self.push(vocab::DOCSTRING, line);
                     return false;
                 }
             }
             Rule::Statement(id) => {
-                self.push(depth_marker(depth), line, place);
-                self.push(id, line, place);
+                self.push(depth_marker(depth), line);
+                self.push(id, line);
             }
-            Rule::Kind(id) | Rule::Bracket(id) => self.push(id, line, place),
+            Rule::Kind(id) | Rule::Bracket(id) => self.push(id, line),
             Rule::Transparent => {}
         }
         match frame.role {

@@ -91,9 +91,14 @@ pub struct IdRange {
 impl IdRange {
     /// The id in this range for a piece of text, by FNV-1a.
     pub fn bucket(self, text: &[u8]) -> u16 {
+        self.at(fnv1a_32(text))
+    }
+
+    /// The id in this range for a text with this hash.
+    pub(crate) fn at(self, hash: u32) -> u16 {
         let n = u32::from(self.last - self.first) + 1;
         // The remainder is below the range's length, which fits.
-        self.first + (fnv1a_32(text) % n) as u16
+        self.first + (hash % n) as u16
     }
 
     /// Whether an id lies in the range.
@@ -135,9 +140,15 @@ pub fn language() -> Language {
 
 /// FNV-1a, 32 bits, no salt: the same bucket on every machine and in every process.
 pub fn fnv1a_32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |h, &b| {
-        (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(FNV_32, |h, &b| fnv1a_32_on(h, b))
+}
+
+/// The hash of nothing, to go on from.
+pub(crate) const FNV_32: u32 = 0x811c_9dc5;
+
+/// The hash of one byte more.
+pub(crate) fn fnv1a_32_on(hash: u32, byte: u8) -> u32 {
+    (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
 }
 
 /// FNV-1a, 64 bits.
