@@ -73,6 +73,11 @@ bench-harvest-scale *clones:
 bench-harvest-import files="5000":
     "{{python}}" benches/harvest.py --import {{files}}
 
+# The training corpus, from a folder with clones of the pinned repositories: just corpus CLONES OUT.h5
+[positional-arguments]
+corpus clones out *options:
+    "{{bin}}/codewm" collect "$@"
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .

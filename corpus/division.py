@@ -49,6 +49,9 @@ class Reason(IntEnum):
     """An edit of a test file, beyond the share that they have in their repository's training part."""
 
 
+PARTS = ("train", "late", "past", "unseen")
+
+
 @dataclass(frozen=True)
 class Parts:
     """Rows of a table, ascending; the unused ones are in none of them."""

@@ -41,8 +41,8 @@ def merge_files(files: Sequence[Path], out: Path) -> tuple[Header, bool]:
         clean(out)
         headers = [_header(file) for file in files]
         _check_alike(files, headers)
-        identity = _identity(files)
-        held = _held(out)
+        identity = identity_of(files)
+        held = held_at(out)
         if held is not None and (held.repository, held.tool) == (identity, version("codewm")):
             return held, False
         corpus = Merger(identity)
@@ -241,13 +241,13 @@ def _check_alike(files: Sequence[Path], headers: Sequence[Header]) -> None:
                 )
 
 
-def _identity(files: Sequence[Path]) -> str:
-    """A name for what is merged, from the checksums of the stores in their order."""
+def identity_of(files: Sequence[Path], more: str = "") -> str:
+    """A name for what is merged, from the checksums of the stores in their order and `more` that it depends on."""
     parts = "".join(checksum_of(file) for file in files)
-    return hashlib.sha256(f"codewm corpus {parts}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"codewm corpus {parts}{more}".encode()).hexdigest()[:16]
 
 
-def _held(out: Path) -> Header | None:
+def held_at(out: Path) -> Header | None:
     """The corpus that is at `out`, whole; None if there is none. A file that is no store is not overwritten."""
     from codewm.corpus.header import NewerError, UnusableError, resembles_store, verify
 

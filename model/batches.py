@@ -61,7 +61,10 @@ class TrainingData:
 
 
 def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
-    """Merge tables, split each by time, drop what cannot teach, and draw at most the edits there is time for."""
+    """Merge tables, split each, drop what cannot teach, and draw at most the edits there is time for.
+
+    A corpus that was divided is used as it says, everything else is split by time.
+    """
     first = tables[0]
     for table in tables:
         if (table.tokenizer_id, table.action_id) != (first.tokenizer_id, first.action_id):
@@ -79,17 +82,14 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
     commit = np.concatenate(
         [t.commit.astype(np.int64) + base for t, base in zip(tables, commit_base, strict=False)]
     )
-    held = np.zeros(len(before), bool)
-    edit_base = np.cumsum([0] + [len(t.before) for t in tables])
-    for table, base in zip(tables, edit_base, strict=False):
-        held[by_time(table, config.holdout).held_out + base] = True
+    taught, held = map(np.concatenate, zip(*(_parts(t, config.holdout) for t in tables), strict=True))
     group = np.where(flags & codewm_core.FLAG_CREATED, 1, np.where(flags & codewm_core.FLAG_DELETED, 2, 0))
 
     noop = (flags & codewm_core.FLAG_NOOP) != 0
     same = ~noop & (before == after)
     pair = before * len(offsets) + after
     usable = ~(noop | same)
-    train = np.flatnonzero(usable & ~held)
+    train = np.flatnonzero(usable & taught)
     _, first_of_pair = np.unique(pair[train], return_index=True)
     repeated = len(train) - len(first_of_pair)
     train = train[np.sort(first_of_pair)]
@@ -111,6 +111,7 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
         "edits": len(before),
         "no-op": int(noop.sum()),
         "identical windowed states": int(same.sum()),
+        "left out by the corpus": int((usable & ~taught & ~held).sum()),
         "repeated training pair": repeated,
         "held-out pair seen in training": int(seen.sum()),
         "training edits not drawn": len(fit) - len(drawn),
@@ -133,6 +134,26 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
         fit=drawn, validation=validation, holdout=holdout, tokenizer_id=first.tokenizer_id,
         action_id=first.action_id, window=max(t.window for t in tables), ledger=ledger,
     )  # fmt: skip
+
+
+def _parts(table: EditTable, share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks over the edits: what may be trained on, and what is held out to test on.
+
+    Of a divided corpus that is the late part of the held-out repositories, or, if it has none, of the others.
+    """
+    train, held = np.zeros(len(table), bool), np.zeros(len(table), bool)
+    if table.division is None:
+        held[by_time(table, share).held_out] = True
+        return ~held, held
+    if share != table.division.hold_out:
+        raise UserError(
+            f"the corpus has {table.division.hold_out} of each repository held out, not {share}",
+            "its division is stored in it: leave holdout as it is, or build another corpus",
+        )
+    parts = table.division.parts(table)
+    train[parts.train] = True
+    held[parts.unseen if len(parts.unseen) else parts.late] = True
+    return train, held
 
 
 def _merge_states(tables: Sequence[EditTable]) -> tuple[NDArray[np.uint16], Index, list[Index]]:

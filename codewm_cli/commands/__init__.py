@@ -28,6 +28,9 @@ VERBS: dict[str, Verb] = {
     "score": Verb("codewm.cli.commands.score", "Say which commits landed somewhere unexpected, and why."),
     "harvest": Verb("codewm.cli.commands.harvest", "Turn the Git history into chains of edits."),
     "train": Verb("codewm.cli.commands.train", "Fit the world model to this repository (needs torch)."),
+    "collect": Verb(
+        "codewm.cli.commands.collect", "Build the training corpus from clones of the pinned repositories."
+    ),
     "hook": Verb("codewm.cli.commands.hook", "Install, remove, inspect or run the pre-commit hook."),
     "export": Verb(
         "codewm.cli.commands.export", "Write a trained checkpoint as an engine model (needs torch)."

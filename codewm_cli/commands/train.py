@@ -187,15 +187,22 @@ def _refuse_twice(sources: Sequence[dict[str, Any]]) -> None:
 
 
 def _sources(path: Path, store: Store) -> list[dict[str, Any]]:
-    """Where the edits of a store came from: one entry for each repository."""
+    """Where the edits of a store came from: one entry for each repository, with its role if it has one."""
     origins = store.table.repositories
     if len(origins) < 2:
         return [_source(path, store.header)]
     repository = store.table.commits.repository[store.table.commit]
-    return [
+    sources = [
         {"name": o.name, "root": o.root, "tip": o.tip, "edits": int((repository == i).sum())}
         for i, o in enumerate(origins)
     ]
+    division = store.table.division
+    if division is not None:
+        from codewm.corpus.division import ROLES
+
+        for source, role in zip(sources, division.role.tolist(), strict=True):
+            source["role"] = ROLES[role]
+    return sources
 
 
 def _source(path: Path, header: Header) -> dict[str, Any]:
@@ -245,7 +252,9 @@ def _train(
     else:
         folder = RunFolder(home / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-s{settings.seed}")
     data = prepare(tables, settings)
-    provenance = {"sources": sources, "tool": version("codewm")}
+    # The model was made of these; what was only held out is no source of it.
+    learnt = [source for source in sources if source.get("role") != "held-out"]
+    provenance = {"sources": learnt, "tool": version("codewm")}
     with report.Display(quiet=quiet) as display:
         outcome = train(
             data, settings, folder, report=display, resume=resume, output=output, provenance=provenance
