@@ -222,7 +222,9 @@ fn pieces(
         } else if defines {
             let hint = same_name(piece, cut.opening, middle).map(|(p, d)| (old_text(p), d));
             Arc::new(definition(piece, column, cut.opening, context, hint)?)
-        } else if let Some(item) = read_statement(piece, context, is_first) {
+        } else if let Some(item) = read_statement(piece, context, is_first, |text, inner| {
+            definition(text, inner.column, inner.opening, context, None)
+        }) {
             Arc::new(item)
         } else {
             fresh.push(*cut);

@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 
 use tree_sitter::Node;
 
-use crate::descent::{self, Read};
+use crate::descent::{self, Inner, Read};
 use crate::pieces::{Content, Header, Item, Span, Statements, WholeDefinition};
 use crate::suites::{self, Cut, Irregular, Opening};
-use crate::texts::LineCounter;
+use crate::texts::{LineCounter, newlines};
 use crate::tokens::{NameUse, Setting, TokenStream, is_definition, line_of};
 use crate::units::{Finder, Origin, SourceHash, Unit, definition_name, parse_tree, undecorated};
 use crate::vocab::{fnv1a_64, vocabulary};
@@ -40,10 +40,28 @@ fn may_be_docstring(text: &[u8]) -> bool {
     code.is_some_and(|b| b"\"'rRuUbBfFtT".contains(b))
 }
 
-/// A statement, if our own parser knows it.
-pub(crate) fn read_statement(text: &[u8], context: Context, is_first: bool) -> Option<Item> {
-    let read = descent::statements(text, depth(context), is_first, context == Context::Function)?;
-    Some(statements(text, read, Vec::new(), context, is_first))
+/// A statement, if our own parser knows it; `define` reads a definition inside it that is a unit of its own.
+pub(crate) fn read_statement(
+    text: &[u8],
+    context: Context,
+    is_first: bool,
+    define: impl Fn(&[u8], &Inner) -> Cuttable<Item>,
+) -> Option<Item> {
+    let is_nested = context == Context::Function;
+    let mut read = descent::statements(text, depth(context), is_first, is_nested)?;
+    let mut units = Vec::new();
+    for inner in std::mem::take(&mut read.definitions) {
+        let item = Arc::new(define(&text[inner.range.clone()], &inner).ok()?);
+        let at = Origin {
+            byte: inner.range.start,
+            line: newlines(&text[..inner.range.start]),
+        };
+        let span = item.span()?;
+        let left_out = (at.byte + span.start, at.byte + span.end);
+        read.stream.left_out.push(left_out);
+        item.push_units(&item, at, &mut units);
+    }
+    Some(statements(text, read, units, context, is_first))
 }
 
 /// Statement depth inside what the suite belongs to.
@@ -53,7 +71,9 @@ fn depth(context: Context) -> u16 {
 
 /// The item of a piece, from its tokens and nodes.
 fn statements(text: &[u8], read: Read, units: Vec<Unit>, context: Context, is_first: bool) -> Item {
-    let Read { mut stream, nodes } = read;
+    let Read {
+        mut stream, nodes, ..
+    } = read;
     let mut hashes = name_hashes(text, &stream.names);
     for unit in &units {
         hashes.extend(name_hashes(text, &unit.stream().names));
@@ -183,7 +203,11 @@ fn statement(
     let nodes: Vec<Span> = spans.collect();
     Ok(statements(
         text,
-        Read { stream, nodes },
+        Read {
+            stream,
+            nodes,
+            ..Read::default()
+        },
         units,
         context,
         is_first,

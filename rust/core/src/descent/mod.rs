@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use crate::pieces::Span;
+use crate::suites::Opening;
 use crate::tokens::{NameFlags, NameUse, TokenStream};
 use crate::vocab::{self, Vocabulary, vocabulary};
 use lexemes::{Lexeme, Tok};
@@ -25,23 +26,31 @@ use lexemes::{Lexeme, Tok};
 /// Deeper nesting is the grammar's, which needs no stack for it.
 const MAX_NESTING: u16 = 60;
 
-/// A piece's tokens and its nodes' places.
+/// A piece's tokens, its nodes' places, and the definitions in it that are units of their own.
+#[derive(Default)]
 pub(crate) struct Read {
     pub stream: TokenStream,
     pub nodes: Vec<Span>,
+    pub definitions: Vec<Inner>,
+}
+
+/// A definition inside a compound statement, which was not read: the lines it takes, with the comments and blank
+/// lines after it, how far it is indented, what it is.
+pub(crate) struct Inner {
+    pub range: Range<usize>,
+    pub column: u32,
+    pub opening: Opening,
 }
 
 /// Reads consecutive statements of one suite. `depth` is their statement depth; `first`: nothing but comments
-/// stands before them in their suite; `nested`: definitions inside are part of them.
+/// stands before them in their suite; `nested`: definitions inside are part of them, and
+/// not left to the caller.
 pub(crate) fn statements(text: &[u8], depth: u16, first: bool, nested: bool) -> Option<Read> {
     with_lexemes(text, |lexemes| {
         let mut parser = Parser::new(text, lexemes, nested);
         parser.depth = depth;
         parser.piece(first)?;
-        Some(Read {
-            stream: parser.stream,
-            nodes: parser.nodes,
-        })
+        Some(parser.read)
     })
 }
 
@@ -62,8 +71,8 @@ pub(crate) fn header(text: &[u8]) -> Option<ReadHeader> {
         parser.expect(Tok::Newline)?;
         parser.expect(Tok::End)?;
         Some(ReadHeader {
-            name: parser.stream.names[name].range(),
-            stream: parser.stream,
+            name: parser.read.stream.names[name].range(),
+            stream: parser.read.stream,
             is_class,
         })
     })
@@ -93,8 +102,7 @@ struct Parser<'a> {
     at: usize,
     kinds: &'static Kinds,
     vocabulary: &'static Vocabulary,
-    stream: TokenStream,
-    nodes: Vec<Span>,
+    read: Read,
     /// Of statements.
     depth: u16,
     nested: bool,
@@ -117,13 +125,15 @@ impl<'a> Parser<'a> {
             at: 0,
             kinds: &KINDS,
             vocabulary: vocabulary(),
-            stream: TokenStream {
-                tokens: Vec::with_capacity(lexemes.len()),
-                lines: Vec::with_capacity(lexemes.len()),
-                names: Vec::with_capacity(lexemes.len() / 3),
-                ..TokenStream::default()
+            read: Read {
+                stream: TokenStream {
+                    tokens: Vec::with_capacity(lexemes.len()),
+                    lines: Vec::with_capacity(lexemes.len()),
+                    names: Vec::with_capacity(lexemes.len() / 3),
+                    ..TokenStream::default()
+                },
+                ..Read::default()
             },
-            nodes: Vec::new(),
             depth: 0,
             nested,
             nesting: 0,
@@ -170,14 +180,14 @@ impl<'a> Parser<'a> {
 
     fn mark(&self) -> Mark {
         Mark {
-            token: self.stream.tokens.len(),
+            token: self.read.stream.tokens.len(),
             line: self.next().line,
         }
     }
 
     fn push(&mut self, token: u16, line: u32) {
-        self.stream.tokens.push(token);
-        self.stream.lines.push(line);
+        self.read.stream.tokens.push(token);
+        self.read.stream.lines.push(line);
     }
 
     /// Emits a token for the lexeme that comes next.
@@ -187,8 +197,8 @@ impl<'a> Parser<'a> {
 
     /// Emits a token before those of what began at a mark.
     fn insert(&mut self, mark: Mark, token: u16) {
-        self.stream.tokens.insert(mark.token, token);
-        self.stream.lines.insert(mark.token, mark.line);
+        self.read.stream.tokens.insert(mark.token, token);
+        self.read.stream.lines.insert(mark.token, mark.line);
     }
 
     /// Emits the name that comes next; its place among the names.
@@ -199,13 +209,13 @@ impl<'a> Parser<'a> {
         }
         self.step();
         self.push(lexeme.token, lexeme.line);
-        self.stream.names.push(NameUse {
+        self.read.stream.names.push(NameUse {
             start: lexeme.start,
             end: lexeme.end,
             flags: flags | self.flags,
             line: lexeme.line,
         });
-        Some(self.stream.names.len() - 1)
+        Some(self.read.stream.names.len() - 1)
     }
 
     /// Emits the end of a bracket at the lexeme that closes it, which is passed.
@@ -217,9 +227,9 @@ impl<'a> Parser<'a> {
 
     /// Forgets what was emitted from a mark on, and goes back to a lexeme.
     fn back(&mut self, mark: Mark, at: usize, names: usize) {
-        self.stream.tokens.truncate(mark.token);
-        self.stream.lines.truncate(mark.token);
-        self.stream.names.truncate(names);
+        self.read.stream.tokens.truncate(mark.token);
+        self.read.stream.lines.truncate(mark.token);
+        self.read.stream.names.truncate(names);
         self.at = at;
     }
 

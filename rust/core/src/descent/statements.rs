@@ -2,9 +2,9 @@
 
 use super::expressions::{List, Operand};
 use super::lexemes::Tok;
-use super::{Parser, is_name};
+use super::{Inner, Parser, is_name};
 use crate::pieces::Span;
-use crate::suites;
+use crate::suites::{self, Opening};
 use crate::texts::newlines;
 use crate::tokens::{NAME_BOUND, NAME_IMPORT};
 use crate::vocab;
@@ -15,6 +15,9 @@ impl Parser<'_> {
         let mut first = first;
         while self.kind() != Tok::End {
             if is_compound(self.kind()) {
+                if !self.nested && self.is_definition() {
+                    return None;
+                }
                 let start = *self.next();
                 self.compound()?;
                 self.compound_node(start.start, start.line)?;
@@ -52,7 +55,7 @@ impl Parser<'_> {
         // Sources are far below 4 GiB.
         let code_end = last.end as usize;
         let end = suites::suite_end(self.text, code_end, self.column).ok()?;
-        self.nodes.push(Span {
+        self.read.nodes.push(Span {
             start: start as usize,
             end,
             start_line,
@@ -90,7 +93,7 @@ impl Parser<'_> {
     fn simple_node(&mut self, start: usize) -> Option<()> {
         let (first, last) = (self.lexemes[start], *self.last()?);
         let (start, end) = (last.start as usize, last.end as usize);
-        self.nodes.push(Span {
+        self.read.nodes.push(Span {
             start: first.start as usize,
             end,
             start_line: first.line,
@@ -192,7 +195,7 @@ impl Parser<'_> {
         let module = self.next();
         if module.kind == Tok::Name && self.written(module) == b"__future__" {
             // The depth marker stands before the kind.
-            self.stream.tokens[mark.token + 1] = self.kinds.future_import_statement;
+            self.read.stream.tokens[mark.token + 1] = self.kinds.future_import_statement;
             self.step();
         } else if module.kind == Tok::Dot {
             self.push(self.kinds.relative_import, module.line);
@@ -208,7 +211,8 @@ impl Parser<'_> {
             self.dotted_name()?;
         }
         self.expect(Tok::Import)?;
-        let of_future = self.stream.tokens[mark.token + 1] == self.kinds.future_import_statement;
+        let of_future =
+            self.read.stream.tokens[mark.token + 1] == self.kinds.future_import_statement;
         if self.kind() == Tok::Star && !of_future {
             self.push_here(self.kinds.wildcard_import);
             self.step();
@@ -234,7 +238,7 @@ impl Parser<'_> {
         if opener == Tok::Yield {
             return self.yield_expression();
         }
-        let (at, names) = (self.at, self.stream.names.len());
+        let (at, names) = (self.at, self.read.stream.names.len());
         if opener == Tok::Star {
             return self.assignment_to_patterns();
         }
@@ -249,9 +253,9 @@ impl Parser<'_> {
                     if list.comma {
                         return None;
                     }
-                    self.stream.names.truncate(names);
-                    self.stream.tokens.truncate(list.mark.token);
-                    self.stream.lines.truncate(list.mark.token);
+                    self.read.stream.names.truncate(names);
+                    self.read.stream.tokens.truncate(list.mark.token);
+                    self.read.stream.lines.truncate(list.mark.token);
                     self.push(vocab::DOCSTRING, list.mark.line);
                 }
                 Some(())
@@ -260,7 +264,7 @@ impl Parser<'_> {
             Tok::Assign | Tok::Colon
                 if opener != Tok::Name
                     && is_name(opener)
-                    && list.mark.token + 1 < self.stream.tokens.len() =>
+                    && list.mark.token + 1 < self.read.stream.tokens.len() =>
             {
                 None
             }
@@ -294,11 +298,11 @@ impl Parser<'_> {
     /// Says of what was read as expressions that it is assigned to.
     fn bind(&mut self, list: List) {
         if let (false, Operand::Name(i)) = (list.comma, list.operand) {
-            self.stream.names[i].flags |= NAME_BOUND;
+            self.read.stream.names[i].flags |= NAME_BOUND;
         }
         if list.comma {
             for &i in &self.targets {
-                self.stream.names[i].flags |= NAME_BOUND;
+                self.read.stream.names[i].flags |= NAME_BOUND;
             }
             self.insert(list.mark, self.kinds.pattern_list);
         }
@@ -335,7 +339,7 @@ impl Parser<'_> {
         if self.kind() == Tok::Yield {
             return self.yield_expression();
         }
-        let (at, names) = (self.at, self.stream.names.len());
+        let (at, names) = (self.at, self.read.stream.names.len());
         let list = self.list()?;
         match self.kind() {
             Tok::Assign if list.assignable => self.assignment(list),
@@ -367,10 +371,10 @@ impl Parser<'_> {
             Tok::Async => match p.second() {
                 Tok::For => p.for_statement(),
                 Tok::With => p.with_statement(),
-                Tok::Def if p.nested => p.definition(),
+                Tok::Def => p.definition(),
                 _ => None,
             },
-            Tok::Def | Tok::Class | Tok::At if p.nested => p.definition(),
+            Tok::Def | Tok::Class | Tok::At => p.definition(),
             _ => None,
         })
     }
@@ -462,7 +466,7 @@ impl Parser<'_> {
     fn maybe_as(&mut self) -> Option<()> {
         let mark = self.mark();
         self.expression()?;
-        let kind = self.stream.tokens[mark.token];
+        let kind = self.read.stream.tokens[mark.token];
         if self.eat(Tok::As) {
             // They end before it does: `a if b else c as d`.
             if kind == self.kinds.conditional_expression || kind == self.kinds.lambda {
@@ -470,7 +474,7 @@ impl Parser<'_> {
             }
             self.insert(mark, self.kinds.as_pattern);
             if let Operand::Name(i) = self.expression()? {
-                self.stream.names[i].flags |= NAME_BOUND;
+                self.read.stream.names[i].flags |= NAME_BOUND;
             }
         }
         Some(())
@@ -492,9 +496,70 @@ impl Parser<'_> {
         self.suite(false)
     }
 
+    fn is_definition(&self) -> bool {
+        matches!(self.kind(), Tok::Def | Tok::Class | Tok::At)
+            || self.kind() == Tok::Async && self.second() == Tok::Def
+    }
+
     fn definition(&mut self) -> Option<()> {
+        if !self.nested {
+            return self.leave_out();
+        }
         self.signature()?;
         self.suite(true)
+    }
+
+    /// Passes a definition that is a unit of its own.
+    fn leave_out(&mut self) -> Option<()> {
+        let line_of = |text: &[u8], at: u32| {
+            memchr::memrchr(b'\n', &text[..at as usize]).map_or(0, |n| n + 1)
+        };
+        let first = self.next().start;
+        let start = line_of(self.text, first);
+        let (column, _) = suites::indentation(self.text, start).ok()?;
+        while self.kind() == Tok::At {
+            self.pass_line()?;
+        }
+        let opening = match (self.kind(), self.second()) {
+            (Tok::Class, _) => Opening::Class,
+            (Tok::Def, _) | (Tok::Async, Tok::Def) => Opening::Function,
+            _ => return None,
+        };
+        self.pass_line()?;
+        if self.eat(Tok::Indent) {
+            let mut open = 1;
+            while open > 0 {
+                match self.step().kind {
+                    Tok::Indent => open += 1,
+                    Tok::Dedent => open -= 1,
+                    Tok::End => return None,
+                    _ => {}
+                }
+            }
+        }
+        let end = match self.lexemes[self.at..]
+            .iter()
+            .find(|l| l.kind != Tok::Dedent)
+        {
+            Some(next) if next.kind != Tok::End => line_of(self.text, next.start),
+            _ => self.text.len(),
+        };
+        self.read.definitions.push(Inner {
+            range: start..end,
+            column,
+            opening,
+        });
+        Some(())
+    }
+
+    fn pass_line(&mut self) -> Option<()> {
+        loop {
+            match self.step().kind {
+                Tok::Newline => return Some(()),
+                Tok::End => return None,
+                _ => {}
+            }
+        }
     }
 
     /// Decorators and signature up to the colon: whether it is a class, and its name's place among the names.
