@@ -228,6 +228,14 @@ impl TokenStream {
         }
     }
 
+    /// Forgets everything but the memory.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.clear();
+        self.lines.clear();
+        self.names.clear();
+        self.left_out.clear();
+    }
+
     /// Gives back memory that it does not need; for streams that are kept.
     pub(crate) fn shrink(&mut self) {
         self.tokens.shrink_to_fit();

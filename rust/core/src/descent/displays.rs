@@ -203,7 +203,7 @@ impl Parser<'_> {
                         if count > 0 || !generator {
                             return None;
                         }
-                        self.read.stream.tokens[mark.token] = self.kinds.generator_expression;
+                        self.stream.tokens[mark.token] = self.kinds.generator_expression;
                         self.clauses()?;
                         self.expect(Tok::RightParen)?;
                         return Some(());

@@ -215,7 +215,7 @@ impl Parser<'_> {
                 }
                 Tok::LeftParen => {
                     if let Operand::Name(i) | Operand::Attribute(i) = operand {
-                        self.read.stream.names[i].flags |= NAME_CALL;
+                        self.stream.names[i].flags |= NAME_CALL;
                     }
                     self.arguments(true)?;
                     Operand::Other

@@ -46,11 +46,14 @@ pub(crate) struct Inner {
 /// stands before them in their suite; `nested`: definitions inside are part of them, and
 /// not left to the caller.
 pub(crate) fn statements(text: &[u8], depth: u16, first: bool, nested: bool) -> Option<Read> {
-    with_lexemes(text, |lexemes| {
-        let mut parser = Parser::new(text, lexemes, nested);
+    read(text, nested, |parser| {
         parser.depth = depth;
         parser.piece(first)?;
-        Some(parser.read)
+        Some(Read {
+            stream: parser.stream.clone(),
+            nodes: std::mem::take(&mut parser.nodes),
+            definitions: std::mem::take(&mut parser.definitions),
+        })
     })
 }
 
@@ -64,28 +67,40 @@ pub(crate) struct ReadHeader {
 
 /// Reads decorators and signature, which end with the colon. Definitions are units: the depth is 0.
 pub(crate) fn header(text: &[u8]) -> Option<ReadHeader> {
-    with_lexemes(text, |lexemes| {
-        let mut parser = Parser::new(text, lexemes, true);
+    read(text, true, |parser| {
         let (is_class, name) = parser.signature()?;
         parser.expect(Tok::Colon)?;
         parser.expect(Tok::Newline)?;
         parser.expect(Tok::End)?;
         Some(ReadHeader {
-            name: parser.read.stream.names[name].range(),
-            stream: parser.read.stream,
+            name: parser.stream.names[name].range(),
+            stream: parser.stream.clone(),
             is_class,
         })
     })
 }
 
-fn with_lexemes<T>(text: &[u8], read: impl FnOnce(&[Lexeme]) -> Option<T>) -> Option<T> {
+/// What a parser grows its results in; kept by each thread, so that what is given away is as large as it has to be.
+#[derive(Default)]
+struct Scratch {
+    lexemes: Vec<Lexeme>,
+    stream: TokenStream,
+}
+
+fn read<T>(
+    text: &[u8],
+    nested: bool,
+    parse: impl FnOnce(&mut Parser<'_>) -> Option<T>,
+) -> Option<T> {
     thread_local! {
-        static LEXEMES: RefCell<Vec<Lexeme>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
     }
-    LEXEMES.with_borrow_mut(|lexemes| {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let Scratch { lexemes, stream } = scratch;
         lexemes.clear();
         lexer::lex(text, lexemes)?;
-        read(lexemes)
+        stream.clear();
+        parse(&mut Parser::new(text, lexemes, stream, nested))
     })
 }
 
@@ -102,7 +117,9 @@ struct Parser<'a> {
     at: usize,
     kinds: &'static Kinds,
     vocabulary: &'static Vocabulary,
-    read: Read,
+    stream: &'a mut TokenStream,
+    nodes: Vec<Span>,
+    definitions: Vec<Inner>,
     /// Of statements.
     depth: u16,
     nested: bool,
@@ -118,22 +135,21 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a [u8], lexemes: &'a [Lexeme], nested: bool) -> Self {
+    fn new(
+        text: &'a [u8],
+        lexemes: &'a [Lexeme],
+        stream: &'a mut TokenStream,
+        nested: bool,
+    ) -> Self {
         Parser {
             text,
             lexemes,
             at: 0,
             kinds: &KINDS,
             vocabulary: vocabulary(),
-            read: Read {
-                stream: TokenStream {
-                    tokens: Vec::with_capacity(lexemes.len()),
-                    lines: Vec::with_capacity(lexemes.len()),
-                    names: Vec::with_capacity(lexemes.len() / 3),
-                    ..TokenStream::default()
-                },
-                ..Read::default()
-            },
+            stream,
+            nodes: Vec::new(),
+            definitions: Vec::new(),
             depth: 0,
             nested,
             nesting: 0,
@@ -180,14 +196,14 @@ impl<'a> Parser<'a> {
 
     fn mark(&self) -> Mark {
         Mark {
-            token: self.read.stream.tokens.len(),
+            token: self.stream.tokens.len(),
             line: self.next().line,
         }
     }
 
     fn push(&mut self, token: u16, line: u32) {
-        self.read.stream.tokens.push(token);
-        self.read.stream.lines.push(line);
+        self.stream.tokens.push(token);
+        self.stream.lines.push(line);
     }
 
     /// Emits a token for the lexeme that comes next.
@@ -197,8 +213,8 @@ impl<'a> Parser<'a> {
 
     /// Emits a token before those of what began at a mark.
     fn insert(&mut self, mark: Mark, token: u16) {
-        self.read.stream.tokens.insert(mark.token, token);
-        self.read.stream.lines.insert(mark.token, mark.line);
+        self.stream.tokens.insert(mark.token, token);
+        self.stream.lines.insert(mark.token, mark.line);
     }
 
     /// Emits the name that comes next; its place among the names.
@@ -209,13 +225,13 @@ impl<'a> Parser<'a> {
         }
         self.step();
         self.push(lexeme.token, lexeme.line);
-        self.read.stream.names.push(NameUse {
+        self.stream.names.push(NameUse {
             start: lexeme.start,
             end: lexeme.end,
             flags: flags | self.flags,
             line: lexeme.line,
         });
-        Some(self.read.stream.names.len() - 1)
+        Some(self.stream.names.len() - 1)
     }
 
     /// Emits the end of a bracket at the lexeme that closes it, which is passed.
@@ -227,9 +243,9 @@ impl<'a> Parser<'a> {
 
     /// Forgets what was emitted from a mark on, and goes back to a lexeme.
     fn back(&mut self, mark: Mark, at: usize, names: usize) {
-        self.read.stream.tokens.truncate(mark.token);
-        self.read.stream.lines.truncate(mark.token);
-        self.read.stream.names.truncate(names);
+        self.stream.tokens.truncate(mark.token);
+        self.stream.lines.truncate(mark.token);
+        self.stream.names.truncate(names);
         self.at = at;
     }
 

@@ -52,7 +52,7 @@ impl Parser<'_> {
     /// A name, which is bound, an attribute or a subscript.
     fn bound_place(&mut self) -> Option<()> {
         match self.primary()? {
-            Operand::Name(i) => self.read.stream.names[i].flags |= NAME_BOUND,
+            Operand::Name(i) => self.stream.names[i].flags |= NAME_BOUND,
             Operand::Attribute(_) | Operand::Subscript => {}
             Operand::Text | Operand::Other => return None,
         }

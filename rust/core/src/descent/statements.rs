@@ -55,7 +55,7 @@ impl Parser<'_> {
         // Sources are far below 4 GiB.
         let code_end = last.end as usize;
         let end = suites::suite_end(self.text, code_end, self.column).ok()?;
-        self.read.nodes.push(Span {
+        self.nodes.push(Span {
             start: start as usize,
             end,
             start_line,
@@ -93,7 +93,7 @@ impl Parser<'_> {
     fn simple_node(&mut self, start: usize) -> Option<()> {
         let (first, last) = (self.lexemes[start], *self.last()?);
         let (start, end) = (last.start as usize, last.end as usize);
-        self.read.nodes.push(Span {
+        self.nodes.push(Span {
             start: first.start as usize,
             end,
             start_line: first.line,
@@ -195,7 +195,7 @@ impl Parser<'_> {
         let module = self.next();
         if module.kind == Tok::Name && self.written(module) == b"__future__" {
             // The depth marker stands before the kind.
-            self.read.stream.tokens[mark.token + 1] = self.kinds.future_import_statement;
+            self.stream.tokens[mark.token + 1] = self.kinds.future_import_statement;
             self.step();
         } else if module.kind == Tok::Dot {
             self.push(self.kinds.relative_import, module.line);
@@ -211,8 +211,7 @@ impl Parser<'_> {
             self.dotted_name()?;
         }
         self.expect(Tok::Import)?;
-        let of_future =
-            self.read.stream.tokens[mark.token + 1] == self.kinds.future_import_statement;
+        let of_future = self.stream.tokens[mark.token + 1] == self.kinds.future_import_statement;
         if self.kind() == Tok::Star && !of_future {
             self.push_here(self.kinds.wildcard_import);
             self.step();
@@ -238,7 +237,7 @@ impl Parser<'_> {
         if opener == Tok::Yield {
             return self.yield_expression();
         }
-        let (at, names) = (self.at, self.read.stream.names.len());
+        let (at, names) = (self.at, self.stream.names.len());
         if opener == Tok::Star {
             return self.assignment_to_patterns();
         }
@@ -253,9 +252,9 @@ impl Parser<'_> {
                     if list.comma {
                         return None;
                     }
-                    self.read.stream.names.truncate(names);
-                    self.read.stream.tokens.truncate(list.mark.token);
-                    self.read.stream.lines.truncate(list.mark.token);
+                    self.stream.names.truncate(names);
+                    self.stream.tokens.truncate(list.mark.token);
+                    self.stream.lines.truncate(list.mark.token);
                     self.push(vocab::DOCSTRING, list.mark.line);
                 }
                 Some(())
@@ -264,7 +263,7 @@ impl Parser<'_> {
             Tok::Assign | Tok::Colon
                 if opener != Tok::Name
                     && is_name(opener)
-                    && list.mark.token + 1 < self.read.stream.tokens.len() =>
+                    && list.mark.token + 1 < self.stream.tokens.len() =>
             {
                 None
             }
@@ -298,11 +297,11 @@ impl Parser<'_> {
     /// Says of what was read as expressions that it is assigned to.
     fn bind(&mut self, list: List) {
         if let (false, Operand::Name(i)) = (list.comma, list.operand) {
-            self.read.stream.names[i].flags |= NAME_BOUND;
+            self.stream.names[i].flags |= NAME_BOUND;
         }
         if list.comma {
             for &i in &self.targets {
-                self.read.stream.names[i].flags |= NAME_BOUND;
+                self.stream.names[i].flags |= NAME_BOUND;
             }
             self.insert(list.mark, self.kinds.pattern_list);
         }
@@ -339,7 +338,7 @@ impl Parser<'_> {
         if self.kind() == Tok::Yield {
             return self.yield_expression();
         }
-        let (at, names) = (self.at, self.read.stream.names.len());
+        let (at, names) = (self.at, self.stream.names.len());
         let list = self.list()?;
         match self.kind() {
             Tok::Assign if list.assignable => self.assignment(list),
@@ -466,7 +465,7 @@ impl Parser<'_> {
     fn maybe_as(&mut self) -> Option<()> {
         let mark = self.mark();
         self.expression()?;
-        let kind = self.read.stream.tokens[mark.token];
+        let kind = self.stream.tokens[mark.token];
         if self.eat(Tok::As) {
             // They end before it does: `a if b else c as d`.
             if kind == self.kinds.conditional_expression || kind == self.kinds.lambda {
@@ -474,7 +473,7 @@ impl Parser<'_> {
             }
             self.insert(mark, self.kinds.as_pattern);
             if let Operand::Name(i) = self.expression()? {
-                self.read.stream.names[i].flags |= NAME_BOUND;
+                self.stream.names[i].flags |= NAME_BOUND;
             }
         }
         Some(())
@@ -544,7 +543,7 @@ impl Parser<'_> {
             Some(next) if next.kind != Tok::End => line_of(self.text, next.start),
             _ => self.text.len(),
         };
-        self.read.definitions.push(Inner {
+        self.definitions.push(Inner {
             range: start..end,
             column,
             opening,
