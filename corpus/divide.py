@@ -30,6 +30,7 @@ TEST_SHARE = 0.5
 RULES = json.dumps(
     {
         "hold_out": HOLD_OUT,
+        "state": deduplicate.STATE,
         "similarity": deduplicate.SIMILARITY,
         "long": deduplicate.LONG,
         "long_similarity": deduplicate.LONG_SIMILARITY,

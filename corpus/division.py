@@ -45,7 +45,9 @@ class Reason(IntEnum):
     """The same two states as an edit of a held-out repository."""
     HELD_OUT_SIMILAR = 7
     """Nearly the same as an edit of a held-out repository."""
-    SPARE = 8
+    HELD_OUT_STATE = 8
+    """One of the two states, and no short one, is also in an edit of a held-out repository."""
+    SPARE = 9
     """An edit of a test file, beyond the share that they have in their repository's training part."""
 
 

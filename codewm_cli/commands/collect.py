@@ -123,7 +123,7 @@ def _cells(rows: Sequence[dict[str, Any]]) -> list[str]:
         sum(row["edits"] for row in rows),
         left_out("unchanged", "foreign"),
         left_out("repeated"),
-        left_out("copied", "similar", "held_out_copy", "held_out_similar"),
+        left_out("copied", "similar", "held_out_copy", "held_out_similar", "held_out_state"),
         left_out("spare"),
         used,
         sum(row["late"] + row["unseen"] for row in rows),

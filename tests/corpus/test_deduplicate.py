@@ -4,10 +4,11 @@
    out keeps all its edits, and a training edit that is there, too, is left out whatever the order.
 2. Nearly the same code with nearly the same change, in another repository: left out; the same code with another
    change, other code with the same change, and the next edit of the same unit: kept.
-3. Short edits must agree more than long ones.
-4. The similarity is the smaller one of the two Jaccard indices, as computed by hand with Python's sets.
-5. No pair at the threshold is missed that a look at all pairs would find, but for a few.
-6. What is not usable is neither compared nor marked.
+3. A long state of what is held out is in no other edit, a short one may be.
+4. Short edits must agree more than long ones.
+5. The similarity is the smaller one of the two Jaccard indices, as computed by hand with Python's sets.
+6. No pair at the threshold is missed that a look at all pairs would find, but for a few.
+7. What is not usable is neither compared nor marked.
 """
 
 from __future__ import annotations
@@ -104,8 +105,31 @@ def test_nearly_the_same(tmp_path: Path, options: Options) -> None:
     held = dict(zip(range(8), (why for _, why in reasons(table, held_out=(1,))), strict=True))
     assert held == {
         0: "HELD_OUT_SIMILAR", 1: "HELD_OUT_SIMILAR", 2: "KEPT", 3: "KEPT",
-        4: "HELD_OUT_COPY", 5: "KEPT", 6: "KEPT", 7: "KEPT",
+        4: "HELD_OUT_COPY", 5: "HELD_OUT_STATE", 6: "KEPT", 7: "KEPT",
     }  # fmt: skip
+
+
+def test_states_of_what_is_held_out(tmp_path: Path, options: Options) -> None:
+    own = "def own(total):\n    return [total]\n\n\n"
+    # `other` came to the very text of `one` by another way, and went on from there.
+    other = [
+        LONG.replace("merge", "join"),
+        LONG,
+        LONG.replace("row.", "column.").replace("merge", "glue"),
+        own,
+    ]
+    histories: dict[str, list[dict[str, str | None]]] = {
+        "one": [{"a.py": LONG}, {"a.py": own}, {"s.py": SHORT}, {"s.py": "x = 1\n"}],
+        "other": [*({"b.py": text} for text in other), {"s.py": SHORT.replace("*", "-")}, {"s.py": SHORT}],
+    }
+    table = corpus(tmp_path, options, histories)
+    found = [(name, why) for name, why in reasons(table, held_out=(0,)) if name.startswith("other")]
+    assert found[:3] == [
+        ("other/collect", "HELD_OUT_SIMILAR"), ("other/collect", "HELD_OUT_STATE"), ("other/collect", "HELD_OUT_STATE"),
+    ]  # fmt: skip
+    assert found[-1] == ("other/area", "KEPT")
+    alone = [why for name, why in reasons(table) if name == "other/collect"]
+    assert alone[1:3] == ["KEPT", "KEPT"]
 
 
 def test_the_next_edit_of_a_unit_is_no_repetition(tmp_path: Path, options: Options) -> None:
