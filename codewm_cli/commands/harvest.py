@@ -208,6 +208,10 @@ class _Asked:
 
     def harvest(self, place: Path, out: Path | None) -> dict[str, Any]:
         """Bring the chains of one repository up to date, and say so; the summary."""
+        # By a thread that lasts: the allocator of the core belongs to the one that loads it, and other threads of
+        # the core crash after the end of that.
+        import codewm_core  # noqa: F401
+
         # Imported while Git looks at the repository.
         Thread(target=_import_harvest, daemon=True).start()
         from codewm.corpus.git import Repository
