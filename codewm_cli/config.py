@@ -211,8 +211,8 @@ def _toml(path: Path, strict: bool = False) -> dict[str, Any] | None:
         raise UserError(f"cannot read {path.name}: {e.strerror}", "check the permissions of the file") from e
     if len(raw) > FILE_LIMIT:
         raise UserError(f"{path.name} is larger than {FILE_LIMIT} bytes", "move the settings to .codewm.toml")
-    # Nearly every pyproject.toml; a key can be spelt without its letters only by escapes.
-    if not strict and b"codewm" not in raw and b"\\" not in raw:
+    # Nearly every pyproject.toml; a key can be spelt without its letters only by the escapes \\u and \\U.
+    if not strict and b"codewm" not in raw and b"\\u" not in raw.lower():
         return None
     if sys.version_info >= (3, 11):
         import tomllib

@@ -95,13 +95,18 @@ def err() -> Console:
     return _console(sys.stderr)
 
 
+def is_watched() -> bool:
+    """Somebody would see progress: stderr is a terminal."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def progress(description: str, total: float | None, unit: str = "") -> Iterator[ProgressBar]:
     """Show a progress bar on stderr while the block runs; silent when stderr is no terminal.
 
     `total` is in any unit; None means unknown. With the unit's name, the rate is shown, too.
     """
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield _Silent()
         return
     from rich.progress import (

@@ -6,11 +6,14 @@ Exit status: 0 clean, 1 findings (only where a gate was asked for), 2 usage or i
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -95,10 +98,36 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `codewm` with `argv` (default: the process's) and return the exit status; never raises.
+    """Run `codewm` with `argv` and return the exit status; never raises. Without `argv`, it is the process's.
 
-    This is the only place where exceptions become messages.
+    Then it ends the process, too.
     """
+    collects = gc.isenabled()
+    status = _run(argv)
+    if argv is None:
+        _end(status)
+    elif collects:
+        gc.enable()
+    return status
+
+
+def _end(status: int) -> None:
+    """End the process as the interpreter would, but do not take every object apart first: a harvest has many.
+
+    Somebody's thread is waited for, so that is left to the interpreter.
+    """
+    gc.freeze()
+    if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; the only place where exceptions become messages."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -120,9 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(e)
     if status == INTERRUPTED:
         console.say("Interrupted.")
-    if argv is None:
-        # The process ends: the collector would look at every row of a large table once more.
-        gc.freeze()
     return status if isinstance(status, int) else CLEAN
 
 

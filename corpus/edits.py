@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -92,7 +92,7 @@ def extract(
     with_authors: bool = False,
     save: Callable[[EditTable, Ledger], object] | None = None,
     save_every: float = 20.0,
-    meanwhile: Callable[[], object] | None = None,
+    meanwhile: AbstractContextManager[object] | None = None,
 ) -> tuple[EditTable, Ledger]:
     """Turn commits (oldest first) into unit edits; after those of `base`, if there is one.
 
@@ -100,22 +100,24 @@ def extract(
     if `skip_merges`. `progress` is called with numbers of commits done. `jobs` is the number of threads of
     the core, 0 for one per core. Authors are hashed with `salt` unless `with_authors`. `save` is given what
     would be returned if the history ended here, every `save_every` seconds, less often if saving takes long.
-    `meanwhile` is called once Git is at work.
+    `meanwhile` is entered when the first versions are there, and left before there is a table.
     """
     due = time.monotonic() + save_every
     rows = CommitRows(base=base, salt=salt, with_authors=with_authors)
-    with _Ahead(_Reader(repo, rows, skip_merges).batches(commits)) as batches:
-        if meanwhile is not None:
-            meanwhile()
+    with _Ahead(_Reader(repo, rows, skip_merges).batches(commits)) as batches, ExitStack() as beside:
         builder = TableBuilder(
             tokenizer_id=TOKENIZER_ID, action_id=action, window=window, base=base, threads=jobs
         )
         ledger = Ledger(skipped)
         for batch in batches:
+            if meanwhile is not None:
+                beside.enter_context(meanwhile)
+                meanwhile = None
             _add(builder, ledger, batch)
             if progress is not None:
                 progress(len(batch.fresh.commits))
             if save is not None and batch.is_whole and time.monotonic() >= due:
+                beside.close()
                 started = time.monotonic()
                 save(builder.table(), ledger)
                 done = time.monotonic()
@@ -159,6 +161,7 @@ class _Reader:
 
     def batches(self, commits: Iterable[CommitRecord]) -> Iterator[_Batch]:
         """Cut history into batches of whole commits, and larger commits into several."""
+        self._repo.begin_objects()
         rest = iter(commits)
         size = min(_FIRST_GROUP, _GROUP)
         while group := list(islice(rest, size)):

@@ -318,6 +318,14 @@ class Repository:
         for oid, content, _ in self.read_objects(oids):
             yield oid, content
 
+    def begin_objects(self) -> None:
+        """Start the process that `read_objects` asks, which takes a while to be ready."""
+        if self._idle is None:
+            self._idle = self._reader()
+
+    def _reader(self) -> BlobReader:
+        return BlobReader(self._objects, self._running, self._fetch if self.may_fetch else None)
+
     def read_objects(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None, int]]:
         """Yield (object id, content, size in bytes) in the order asked for.
 
@@ -327,7 +335,7 @@ class Repository:
         """
         reader, self._idle = self._idle, None
         if reader is None:
-            reader = BlobReader(self._objects, self._running, self._fetch if self.may_fetch else None)
+            reader = self._reader()
         try:
             yield from reader.read(oids)
         finally:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -48,7 +49,6 @@ SAVE_SECONDS = 20.0
 _SALT_DIGITS = 64
 # Seconds.
 _TURN = 0.0005
-_THREADS_OF_BLAS = "OPENBLAS_NUM_THREADS"
 Progress = Callable[[int], Callable[[int], object] | None]
 
 
@@ -155,24 +155,27 @@ def _undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-def _import_rest() -> None:
-    """Import what is needed at the end only, and is slow to import."""
-    # Somebody else's numpy keeps its threads.
-    alone = "numpy" not in sys.modules and _THREADS_OF_BLAS not in os.environ
-    if alone:
-        # Nothing here multiplies matrices, but the threads for that are started while numpy is imported, and
-        # wait by spinning: a twelfth of the time that the history of click takes.
-        os.environ[_THREADS_OF_BLAS] = "1"
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Import beside the block what is needed after it only, and is slow to import."""
+    rest = Thread(target=_import_rest, daemon=True)
+    rest.start()
     try:
-        import_module("numpy")
+        yield
     finally:
-        if alone:
-            del os.environ[_THREADS_OF_BLAS]
-    for name in ("codewm.corpus.store", "h5py", "importlib.metadata"):
+        # Nothing is imported by two threads at once, and none is left when the process ends.
+        rest.join()
+
+
+def _import_rest() -> None:
+    for name in ("numpy", "codewm.corpus.store", "h5py"):
         import_module(name)
+    _tool()
 
 
+@cache
 def _tool() -> str:
+    """The version of codewm: looked up among all that is installed, so late and once."""
     from importlib.metadata import version
 
     return version("codewm")
@@ -261,28 +264,23 @@ class _Run:
         since = line[0][kept - 1] if line is not None and kept else options.since or None
         salt = author_salt(repo, create=True)
         writer = _Writer(self, chunks)
-        todo = 0
         count: Callable[[int], object] | None = None
-        find: Callable[[], list[str]] = list
-
-        def meanwhile() -> None:
-            nonlocal find
-            Thread(target=_import_rest, daemon=True).start()
-            if line is None:
-                find = repo.begin_first_parents(self._tip)
+        find: Callable[[], list[str]] | None = None
+        if line is None and (progress or options.max_commits or options.since or repo.boundaries):
+            # Else nobody asks for more than the first one, which comes first.
+            find = repo.begin_first_parents(self._tip)
 
         def advance(commits: int) -> None:
-            nonlocal todo, count
-            if not writer.root:
+            nonlocal count
+            if not writer.root and (line is not None or find is not None):
                 # Looked up beside the first versions.
-                oids, writer.root = line if line is not None else self._limited(find())
+                oids, writer.root = self._limited(find()) if find is not None else line or ([], "")
                 if repo.boundaries.issuperset(oids):
                     raise UserError(
                         "the clone is shallow: the parent of its only commit is missing",
                         "'git fetch --unshallow' brings the history (in CI: fetch-depth: 0)",
                     )
-                todo = len(oids) - kept
-                count = progress(todo) if progress is not None else None
+                count = progress(len(oids) - kept) if progress is not None else None
             if count is not None:
                 count(commits)
 
@@ -303,10 +301,10 @@ class _Run:
             with_authors=options.with_authors,
             save=lambda so_far, skipped: writer.save(so_far, skipped, keep=True),
             save_every=SAVE_SECONDS,
-            meanwhile=meanwhile,
+            meanwhile=_importing(),
         )
         store = writer.save(table, ledger)
-        return Harvest(self.path, how, why, todo, store.header, store)
+        return Harvest(self.path, how, why, store.header.commits - kept, store.header, store)
 
     def _old(self) -> tuple[Store | None, str]:
         """The store to go on from, or why there is none."""
@@ -379,7 +377,7 @@ class _Writer:
 
     def __init__(self, run: _Run, chunks: Chunks | None) -> None:
         self.root = ""
-        """The first commit of the whole line."""
+        """The first commit of the whole line; '' while it is not known to be another than that of the table."""
         self._run, self._chunks = run, chunks
 
     def save(self, table: EditTable, ledger: Ledger, keep: bool = False) -> Store:
@@ -388,6 +386,8 @@ class _Writer:
         from codewm.corpus.table import Origin
 
         run = self._run
+        if not self.root:
+            self.root = run.repo.root = table.commits.oid[0]
         header = run.header(self.root, table, ledger)
         place = run.repo.work_tree or run.repo.common_dir
         name = place.name if place.name != ".git" else place.parent.name

@@ -76,7 +76,9 @@ def sums(table: EditTable, ledger: Ledger) -> dict[str, Sums]:
     rows = ledger.rows()
     # One file change per commit and path: a path cannot be the target of two changes of one commit.
     width = max(len(table.paths), 1)
-    edited = np.unique(table.commit.astype(np.int64) * width + table.path) // width
+    places = np.sort(table.commit.astype(np.int64) * width + table.path)
+    # `np.unique` would import all that numpy has for masked arrays.
+    edited = places[np.diff(places, prepend=-1) != 0] // width
     merge = (table.commits.flags & COMMIT_MERGE) != 0
     found = {}
     for name, group in (("non-merge", ~merge), ("merge", merge)):

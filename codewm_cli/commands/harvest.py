@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +29,7 @@ SCHEMA = "codewm.harvest/1"
 stand at the top, too.
 """
 FAILED = 2
+_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def run(
@@ -109,10 +113,35 @@ def run(
         as_json,
         quiet,
     )
+    with _no_threads_for_blas():
+        return _all(asked, places, out)
+
+
+@contextmanager
+def _no_threads_for_blas() -> Iterator[None]:
+    """Have numpy not start a thread per core for products of matrices, of which there are none here.
+
+    They are started while it is imported, and wait by spinning: that took a fourteenth of the time of the
+    processors on the history of click. Only the environment can say so, and only now: it must not be changed while
+    another thread looks something up in it.
+    """
+    if "numpy" in sys.modules or _THREADS in os.environ:
+        yield
+        return
+    os.environ[_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+
+
+def _all(asked: _Asked, places: Sequence[Path], out: Path | None) -> int:
     if len(places) == 1:
+        # Nothing follows, and switched on again the collector would look at every row once more.
+        gc.disable()
         # One repository: its error is the command's, with its own exit status.
         done = asked.harvest(places[0], out)
-        if as_json:
+        if asked.as_json:
             _print(done | {"repositories": [done]})
         return 0
     return _several(asked, places, out)
@@ -213,7 +242,8 @@ class _Asked:
         import codewm_core  # noqa: F401
 
         # Imported while Git looks at the repository.
-        Thread(target=_import_harvest, daemon=True).start()
+        beside = Thread(target=_import_harvest, daemon=True)
+        beside.start()
         from codewm.corpus.git import Repository
 
         started = time.perf_counter()
@@ -233,13 +263,13 @@ class _Asked:
                 **self.options | {"since": self.options["since"] or ""},
             )
 
-            def bar(total: int) -> Callable[[int], object] | None:
-                if self.quiet:
-                    return None
+            def bar(total: int) -> Callable[[int], object]:
                 return stack.enter_context(console.progress("harvesting", total, unit="commits")).advance
 
             try:
-                result = harvest(repository, options, out, bar)
+                result = harvest(
+                    repository, options, out, bar if console.is_watched() and not self.quiet else None
+                )
             except KeyboardInterrupt:
                 stack.close()
                 self._say_what_is_kept(store_path(repository) if out is None else out)
