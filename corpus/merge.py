@@ -76,6 +76,11 @@ class Merger:
     def add(self, store: Store, name: str) -> None:
         """Append the edits of a store; `name` is what an error calls it."""
         table = store.table
+        if table.division is not None:
+            raise UserError(
+                f"'{name}' is divided into what is trained on and what is held out, and a merger would forget that",
+                "merge the stores that it was made of",
+            )
         for origin in _origins(store):
             if origin.identity in self._sources:
                 raise UserError(

@@ -9,7 +9,8 @@
 6. Other people's code, where the list says so, is in no part.
 7. Training takes the stored parts: nothing held out, late or left out is trained on, and held-out repositories are
    what it is tested on. It refuses to hold out another share than the corpus did.
-8. The list in the tree keeps to its own rules, and a list that does not is refused.
+8. It is not merged into another corpus, which would forget what is held out.
+9. The list in the tree keeps to its own rules, and a list that does not is refused.
 """
 
 from __future__ import annotations
@@ -275,6 +276,14 @@ def test_training_takes_the_stored_parts(corpus: Store) -> None:
     assert [(s["name"], s["role"]) for s in _sources(Path("corpus.h5"), corpus)] == [
         ("ann/one", "train"), ("bob/two", "train"), ("cy/three", "held-out"),
     ]  # fmt: skip
+
+
+def test_it_is_not_merged_again(place: Path, tmp_path: Path) -> None:
+    collect(place, tmp_path / "a.h5")
+    other = GitRepo(tmp_path / "other")
+    other.commit("one", {"x.py": SHARED})
+    ran = run_cli("harvest", str(tmp_path / "a.h5"), str(other.path), "--out", str(tmp_path / "b.h5"))
+    assert (ran.status, "is divided" in ran.err, (tmp_path / "b.h5").exists()) == (2, True, False)
 
 
 def test_one_repository_is_no_corpus(tmp_path: Path) -> None:
