@@ -117,7 +117,9 @@ def run(command: Sequence[str | Path], cwd: Path | None = None, *, weigh: bool =
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
-        process = subprocess.Popen([str(c) for c in command], cwd=cwd, stdout=out, stderr=err)
+        process = subprocess.Popen(
+            [str(c) for c in command], cwd=cwd, stdout=out, stderr=err, env=_environment()
+        )
         over = threading.Event()
         seen = [0.0]
         watcher = threading.Thread(target=_watch, args=(process.pid, over, seen), daemon=True)
@@ -135,6 +137,11 @@ def run(command: Sequence[str | Path], cwd: Path | None = None, *, weigh: bool =
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{talk}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Run(seconds, max(seen[0], usage.ru_maxrss * unit / 1e6), text)
+
+
+def _environment() -> dict[str, str]:
+    # A shell that writes no bytecode has every process compile anew what was edited or just installed.
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _text(file: IO[bytes]) -> str:

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.corpus.check import check
 from codewm.corpus.division import Division
 from codewm.corpus.errors import UserError
 from codewm.corpus.header import (
@@ -142,6 +141,8 @@ def read_store(path: Path, keep_chunks: bool = False) -> Store:
     if header.tokenizer_id != TOKENIZER_ID:
         raise UnusableError(f"'{path}' was made with another tokeniser ({header.tokenizer_id})", REBUILD)
     import h5py
+
+    from codewm.corpus.check import check
 
     try:
         with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
