@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from codewm.corpus.causes import Cause
 from codewm.corpus.divide import RULES, divide, of_tests
 from codewm.corpus.division import PARTS, Reason
 from codewm.corpus.errors import UserError
@@ -60,9 +61,23 @@ def find_clones(pins: Sequence[Pin], folder: Path) -> tuple[dict[str, Path], dic
 def harvest_pin(
     pin: Pin, clone: Path, stores: Path, options: Options, progress: Progress | None = None
 ) -> Harvest:
-    """Bring the store of one repository, in the folder `stores`, to its pinned commit."""
+    """Bring the store of one repository, in the folder `stores`, to its pinned commit.
+
+    Raises `UserError` if anything in its history could not be read: another clone would give another corpus.
+    """
     with _pinned(pin, clone) as repository:
-        return harvest(repository, options, store_of(pin, stores), progress)
+        done = harvest(repository, options, store_of(pin, stores), progress)
+    kinds = done.header.file_changes.values()
+    unread = sum(
+        kind["skipped"].get(cause.key, 0) for kind in kinds for cause in (Cause.MISSING, Cause.DAMAGED)
+    )
+    if unread:
+        # With a better clone it has to be read again, which no new commit would bring about.
+        done.path.unlink()
+        raise UserError(
+            f"'{clone}' is not whole: {unread} changes of files could not be read", "clone it again, whole"
+        )
+    return done
 
 
 def store_of(pin: Pin, stores: Path) -> Path:

@@ -166,6 +166,36 @@ def test_what_is_missing_is_named(place: Path, tmp_path: Path, clone: Callable[.
     assert not list(tmp_path.glob("c.*"))
 
 
+def test_a_clone_that_is_not_whole_is_refused(tmp_path: Path, place: Path) -> None:
+    pins = read_pins(place / "list.toml")
+    repo = GitRepo(tmp_path / "clones" / "dee" / "four")
+    repo.commit("first", {"a.py": SHARED})
+    tip = repo.commit("second", {"a.py": SHARED.replace("3", "4")})
+    oid = repo.git("rev-parse", "HEAD~1:a.py")
+    (repo.path / ".git" / "objects" / oid[:2] / oid[2:]).rename(tmp_path / "blob")
+    (tmp_path / "clones" / "ann").symlink_to(place / "clones" / "ann")
+    entries = [
+        ENTRY.format(name="dee/four", role="train", commit=tip, more=""),
+        ENTRY.format(name=pins[0].name, role="train", commit=pins[0].commit, more=""),
+    ]
+    write_list(tmp_path / "list.toml", entries)
+    words = [
+        "collect",
+        str(tmp_path / "clones"),
+        str(tmp_path / "c.h5"),
+        "--list",
+        str(tmp_path / "list.toml"),
+    ]
+    ran = run_cli(*words)
+    assert (ran.status, (tmp_path / "c.h5").exists()) == (2, False)
+    assert "error: dee/four: " in ran.err
+    assert "not whole: 2 changes of files" in ran.err
+    assert f"{pins[0].name}: new, 20 commits" in ran.err
+    (tmp_path / "blob").rename(repo.path / ".git" / "objects" / oid[:2] / oid[2:])
+    ran = run_cli(*words)
+    assert (ran.status, "dee/four: new, 2 commits" in ran.err) == (0, True)
+
+
 def test_the_division_goes_by_role_and_time(corpus: Store) -> None:
     table = corpus.table
     division = division_of(table)
