@@ -37,6 +37,7 @@ from codewm.corpus import (
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest, store_path
+from codewm.corpus.header import SCHEMA
 from codewm.corpus.ledger import Cause, Ledger, sums
 from codewm.corpus.lock import exclusive
 from codewm.corpus.store import read_store
@@ -389,9 +390,9 @@ def test_an_older_schema_is_redone_and_a_newer_one_kept(history: Path, options: 
     _with_header(path, "schema", 1)
     result = run(history, options)
     assert (result.how, "schema 1" in result.why) == ("rebuilt", True)
-    _with_header(path, "schema", 3)
+    _with_header(path, "schema", SCHEMA + 1)
     newer = path.read_bytes()
-    with pytest.raises(UserError, match="schema 3") as caught:
+    with pytest.raises(UserError, match=f"schema {SCHEMA + 1}") as caught:
         run(history, options)
     assert "update codewm" in caught.value.hint
     assert path.read_bytes() == newer
