@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "collect": Verb(
         "codewm.cli.commands.collect", "Build the training corpus from clones of the pinned repositories."
     ),
+    "eval": Verb("codewm.cli.commands.eval", "Test a model on held-out edits, beside its nulls."),
     "hook": Verb("codewm.cli.commands.hook", "Install, remove, inspect or run the pre-commit hook."),
     "export": Verb(
         "codewm.cli.commands.export", "Write a trained checkpoint as an engine model (needs torch)."

@@ -2,7 +2,8 @@
 
 Everything is measured in the one target space. Intervals are 95% bootstraps over commits, because edits of one
 commit are not independent; a null's margin is the paired bootstrap of (model - null) on the same resamples, and
-the model `beats` a null when that interval lies above 0.
+the model `beats` a null when that interval lies above 0. Of effective ranks, which a resample with repetitions
+lowers, the interval is a jackknife over twentieths of the commits.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class Row:
     n: int
     nulls: dict[str, float] = field(default_factory=dict)
     margins: dict[str, tuple[float, float]] = field(default_factory=dict)
+    data: str = ""
+    """The repository, '' for all of them together."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What only some rows have; its keys stand beside the others in JSON."""
 
     @property
     def beats(self) -> list[str]:
@@ -39,7 +44,9 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict in the row format of codewm.eval/1."""
-        return {**asdict(self), "beats": self.beats}
+        plain = asdict(self)
+        more = plain.pop("more")
+        return {**plain, "beats": self.beats, **more}
 
 
 def _cosine(a: F64, b: F64) -> F64:
@@ -108,6 +115,113 @@ def interval(resampled: F64) -> tuple[float, float]:
     return float(low), float(high)
 
 
+Key = tuple[str, str, str]  # metric, subset, data
+
+
+class Tally:
+    """Rows of one set of edits: each figure of the model (named '') beside its nulls, on the same resamples."""
+
+    def __init__(
+        self, commit: NDArray[np.int64], *, subset: str = "all", data: str = "", resamples: int = 1_000
+    ) -> None:
+        self.commit, self.subset, self.data = commit, subset, data
+        self.bootstrap = Bootstrap(commit, resamples)
+        self.rows: list[Row] = []
+        self.draws: dict[Key, F64] = {}
+        """The model's figure under every resample, by row: what two models are compared with."""
+
+    def add(
+        self,
+        metric: str,
+        values: Mapping[str, float],
+        resampled: Mapping[str, F64] | None = None,
+        *,
+        n: int | None = None,
+        fixed: Mapping[str, float] | None = None,
+        **more: Any,
+    ) -> None:
+        """One row; `fixed` are what it is set beside without being resampled."""
+        nulls = {k: v for k, v in values.items() if k} | dict(fixed or {})
+        among: tuple[float, float] | None = None
+        margins: dict[str, tuple[float, float]] = {}
+        if resampled and len(resampled[""]):
+            among = interval(resampled[""])
+            margins = {k: interval(resampled[""] - v) for k, v in resampled.items() if k}
+            self.draws[metric, self.subset, self.data] = resampled[""]
+        n = len(self.commit) if n is None else n
+        self.rows.append(Row(metric, self.subset, values[""], among, n, nulls, margins, self.data, more))
+
+    def mean(
+        self,
+        metric: str,
+        per_edit: Mapping[str, F64],
+        *,
+        fixed: Mapping[str, float] | None = None,
+        **more: Any,
+    ) -> None:
+        """A row of means over the edits of which the figure is defined: name -> [N], NaN where it is not.
+
+        Without any such edit there is no row.
+        """
+        defined = ~np.isnan(per_edit[""])
+        if not defined.any():
+            return
+        count = self.bootstrap.total(defined.astype(np.float64))
+        drawn = count > 0  # the others hold none of those edits
+        values = {k: float(v[defined].mean()) for k, v in per_edit.items()}
+        resampled = {
+            k: self.bootstrap.total(np.where(defined, v, 0.0))[drawn] / count[drawn]
+            for k, v in per_edit.items()
+        }
+        self.add(metric, values, resampled, n=int(defined.sum()), fixed=fixed, **more)
+
+    def r2(self, metric: str, predictions: Mapping[str, F32], d: F32) -> None:
+        """A row of displacement R2."""
+        spread = self.bootstrap.spread(d)
+        drawn = spread > 0
+        errors = {k: np.square(d.astype(np.float64) - p).sum(1) for k, p in predictions.items()}
+        self.add(
+            metric,
+            {k: displacement_r2(p, d) for k, p in predictions.items()},
+            {k: 1 - self.bootstrap.total(e)[drawn] / spread[drawn] for k, e in errors.items()},
+        )
+
+    def ranks(self, metrics: tuple[str, str, str], predictions: Mapping[str, F32], d: F32) -> None:
+        """Rows of the entropy and the squared rank of predictions, and of the squared one over the truth's."""
+        held = {**predictions, "true": d}
+        figures = {k: (*effective_ranks(p), 0.0) for k, p in held.items()}
+        true = figures["true"][1]
+        figures = {k: (e, s, s / true if true else 0.0) for k, (e, s, _) in figures.items()}
+        spread = rank_spread(held[""], d, self.commit)
+        for i, metric in enumerate(metrics):
+            value = figures[""][i]
+            among = None if spread is None else (value - 1.96 * spread[i], value + 1.96 * spread[i])
+            nulls = {k: v[i] for k, v in figures.items() if k and not (i == 2 and k == "true")}
+            self.rows.append(Row(metric, self.subset, value, among, len(d), nulls, data=self.data))
+
+
+def rank_spread(
+    d_hat: F32, d: F32, commit: NDArray[np.int64], parts: int = 20
+) -> tuple[float, float, float] | None:
+    """Standard errors of the entropy and squared rank of d_hat [N, D], and of the latter over that of d.
+
+    A jackknife over parts of the commits; None where there are fewer than four commits.
+    """
+    commits, of = np.unique(commit, return_inverse=True)
+    if len(commits) < 4:
+        return None
+    parts = min(parts, len(commits))
+    part = np.random.default_rng(13).permutation(len(commits))[of] % parts
+    without = []
+    for p in range(parts):
+        entropy, squared = effective_ranks(d_hat[part != p])
+        true = effective_ranks(d[part != p])[1]
+        without.append((entropy, squared, squared / true if true else 0.0))
+    table = np.array(without)
+    first, second, third = np.sqrt((parts - 1) / parts * np.square(table - table.mean(0)).sum(0)).tolist()
+    return first, second, third
+
+
 def table(
     d_hat: F32,
     d: F32,
@@ -120,36 +234,22 @@ def table(
 ) -> list[Row]:
     """Every figure over edits with d != 0: d_hat, d, z = t(s) [N, D], commit [N], nulls name -> [N, D]."""
     moved = np.square(d).sum(1) > 0
-    d_hat, d, z, commit = d_hat[moved], d[moved], z[moved], commit[moved]
-    predictions = {"": d_hat, **{name: null[moved] for name, null in nulls.items()}}
-    bootstrap = Bootstrap(commit, resamples)
-    spread = bootstrap.spread(d)
-    rows: list[Row] = []
+    d, z = d[moved], z[moved]
+    predictions = {"": d_hat[moved], **{name: null[moved] for name, null in nulls.items()}}
+    tally = Tally(commit[moved], subset=subset, resamples=resamples)
+    basics(tally, predictions, d, z)
+    return tally.rows
 
-    def add(metric: str, values: dict[str, float], resampled: dict[str, F64]) -> None:
-        margins = {k: interval(resampled[""] - v) for k, v in resampled.items() if k}
-        nulls_ = {k: v for k, v in values.items() if k}
-        rows.append(Row(metric, subset, values[""], interval(resampled[""]), len(d), nulls_, margins))
 
-    errors = {k: np.square(d.astype(np.float64) - p).sum(1) for k, p in predictions.items()}
-    add(
-        "displacement_r2",
-        {k: displacement_r2(p, d) for k, p in predictions.items()},
-        {k: 1 - bootstrap.total(e) / spread for k, e in errors.items()},
+def basics(tally: Tally, predictions: Mapping[str, F32], d: F32, z: F32, suffix: str = "") -> None:
+    """The figures that displacements alone give: predictions name -> [N, D] ('' is the model's), d, z = t(s)."""
+    tally.r2(f"displacement_r2{suffix}", predictions, d)
+    tally.mean(f"nearer_than_copy{suffix}", {k: nearer_than_copy(p, d) for k, p in predictions.items()})
+    tally.mean(
+        f"prefers_truth_to_copy{suffix}",
+        {k: prefers_truth_to_copy(p, d, z) for k, p in predictions.items()},
     )
-    for metric, per_edit in (
-        ("nearer_than_copy", {k: nearer_than_copy(p, d) for k, p in predictions.items()}),
-        ("prefers_truth_to_copy", {k: prefers_truth_to_copy(p, d, z) for k, p in predictions.items()}),
-        ("delta_cosine", {k: delta_cosine(p, d) for k, p in predictions.items()}),
-    ):
-        add(
-            metric,
-            {k: float(v.mean()) for k, v in per_edit.items()},
-            {k: bootstrap.mean(v) for k, v in per_edit.items()},
-        )
-    ranks = {k: effective_ranks(p) for k, p in predictions.items()}
-    true = effective_ranks(d)
-    for i, metric in enumerate(("predictor_rank_entropy", "predictor_rank_squared")):
-        others = {"true": true[i], **{k: v[i] for k, v in ranks.items() if k}}
-        rows.append(Row(metric, subset, ranks[""][i], None, len(d), others))
-    return rows
+    tally.mean(f"delta_cosine{suffix}", {k: delta_cosine(p, d) for k, p in predictions.items()})
+    ranks = ("predictor_rank_entropy", "predictor_rank_squared", "predictor_rank_share_of_true")
+    first, second, third = (metric + suffix for metric in ranks)
+    tally.ranks((first, second, third), predictions, d)

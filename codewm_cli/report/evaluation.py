@@ -1,0 +1,165 @@
+"""What a suite found in, tables for people out: the pooled rows first, then repositories, kinds and variations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from codewm.cli.console import inert
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from codewm.model.evaluation.metrics import Row
+    from codewm.model.evaluation.result import Outcome
+
+NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "true", "chance")
+SIZES = ("lines_added", "tokens_changed")
+BY_REPOSITORY = (
+    "displacement_r2", "nearer_than_copy", "delta_cosine", "same_action_rank", "action_matters",
+    "predictor_rank_squared", "edit_knn_at_1", "injected_auroc_size_matched",
+)  # fmt: skip
+MAIN = (
+    "displacement_r2",
+    "nearer_than_copy",
+    "delta_cosine",
+    "same_action_rank",
+    "injected_auroc_size_matched",
+)
+RAW = "_unwhitened"
+CAPTION = "< the model is better: the 95% interval of the difference, over commits, excludes 0"
+
+
+def to_tables(outcome: Outcome) -> list[Table]:
+    """Every table of an outcome, without those that would be empty."""
+    rows = outcome.rows
+    pooled = [r for r in rows if not r.data]
+    tables = []
+    if outcome.suite == "ablation":
+        tables.append(_variations(pooled))
+    else:
+        for subset, title in (("modified", "edits of modified units"), ("all", "all held-out edits")):
+            mine = [r for r in pooled if r.subset == subset]
+            raw = [r for r in mine if r.metric.endswith(RAW)]
+            tables.append(_figures([r for r in mine if r not in raw], f"{title} ({_data(outcome)})"))
+            tables.append(_figures(raw, f"{title}, before the whitening"))
+        tables.append(_injected(pooled))
+        tables.append(_repositories(rows))
+    return [table for table in tables if table.row_count]
+
+
+def _table(title: str, caption: str = "") -> Table:
+    from rich.table import Table
+
+    return Table(
+        title=inert(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        caption=caption,
+        caption_justify="left",
+    )
+
+
+def _data(outcome: Outcome) -> str:
+    count = len(outcome.data)
+    return f"{count} repositories" if count > 1 else ", ".join(d["name"] for d in outcome.data)
+
+
+def _figures(rows: Sequence[Row], title: str) -> Table:
+    """A row for each metric, a column for each null."""
+    nulls = [n for n in NULLS if any(n in row.nulls for row in rows)]
+    spread = any("relative_spread" in row.more for row in rows)
+    int8 = any("int8" in row.more for row in rows)
+    table = _table(title, "" if spread else CAPTION)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("edits", justify="right")
+    table.add_column("value [95% interval]", justify="right", no_wrap=True)
+    for name in nulls:
+        table.add_column(name.replace("_", " "), justify="right")
+    if spread:
+        table.add_column("spread", justify="right")
+    if int8:
+        table.add_column("int8", justify="right")
+    for row in rows:
+        cells = [_null(row, name) for name in nulls]
+        if spread:
+            seen = row.more.get("relative_spread")
+            cells.append("" if seen is None else f"{seen:.1%}")
+        if int8:
+            cells.append(f"{row.more['int8']['value']:.3f}" if "int8" in row.more else "")
+        table.add_row(row.metric.removesuffix(RAW).replace("_", " "), f"{row.n:,}", _value(row), *cells)
+    return table
+
+
+def _injected(rows: Sequence[Row]) -> Table:
+    """Injected edits: the means over kinds, then each kind."""
+    mine = [r for r in rows if r.metric.startswith("injected_")]
+    title = "injected edits: size-matched AUROC of the residual alone (untrained: of no family trained on)"
+    table = _table(title, CAPTION)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("edits", justify="right")
+    table.add_column("value [95% interval]", justify="right", no_wrap=True)
+    names = ("copy", "linear_map", "shuffled_action", *SIZES)
+    for name in names:
+        table.add_column("displacement" if name == "copy" else name.replace("_", " "), justify="right")
+    for row in mine:
+        kind = row.subset
+        if row.metric.endswith("_unseen"):
+            kind = kind.replace("kinds", "untrained kinds")
+        elif row.more.get("trained") is False:
+            kind += " (untrained)"
+        table.add_row(kind, f"{row.n:,}", _value(row), *(_null(row, name) for name in names))
+    return table
+
+
+def _repositories(rows: Sequence[Row]) -> Table:
+    """Modified units of each repository: the main rows side by side."""
+    mine = [r for r in rows if r.data and r.subset in ("modified", "kinds")]
+    shown = [m for m in BY_REPOSITORY if any(r.metric == m for r in mine)]
+    table = _table("edits of modified units, by repository")
+    table.add_column("repository")
+    for metric in shown:
+        table.add_column(metric.replace("_", " "), justify="right")
+    for name in dict.fromkeys(r.data for r in mine):
+        held = {r.metric: r for r in mine if r.data == name}
+        table.add_row(inert(name), *(f"{held[m].value:.3f}" if m in held else "" for m in shown))
+    return table
+
+
+def _variations(rows: Sequence[Row]) -> Table:
+    """Variations below each other; in brackets, the difference to the full recipe, with * where it is clear."""
+    mine = [r for r in rows if r.subset in ("modified", "kinds") and r.metric in MAIN]
+    shown = [m for m in MAIN if any(r.metric == m for r in mine)]
+    table = _table(
+        "variations of the recipe, modified units",
+        "in brackets: the difference to the full recipe; * its 95% interval, over commits, excludes 0",
+    )
+    table.add_column("variation")
+    for metric in shown:
+        table.add_column(metric.replace("_", " "), justify="right")
+    for name in dict.fromkeys(r.more["variation"] for r in mine):
+        held = {r.metric: r for r in mine if r.more["variation"] == name}
+        table.add_row(name, *(_difference(held[m]) if m in held else "" for m in shown))
+    return table
+
+
+def _difference(row: Row) -> str:
+    change = row.more.get("difference")
+    if change is None:
+        return f"{row.value:.3f}"
+    among = change["interval"]
+    clear = among is not None and (among[0] > 0 or among[1] < 0)
+    return f"{row.value:.3f} ({change['value']:+.3f}{'*' if clear else ''})"
+
+
+def _value(row: Row) -> str:
+    if row.interval is None:
+        return f"{row.value:.3f}"
+    return f"{row.value:.3f} [{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
+
+
+def _null(row: Row, name: str) -> str:
+    if name not in row.nulls:
+        return ""
+    return f"{row.nulls[name]:.3f}" + (" <" if name in row.beats else "")

@@ -1,0 +1,125 @@
+"""A chart in, SVG out: values with their intervals along one axis, nulls as ticks. No library, no script, no font."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from codewm.cli.console import inert
+
+if TYPE_CHECKING:
+    from codewm.model.evaluation.result import Chart
+
+WIDTH, ROW, TOP, BOTTOM, RIGHT = 860, 24, 52, 66, 24
+LETTER = 6.6  # width of a letter of 12 pixels, about
+LONGEST = 44  # letters of a label
+# One colour each, told apart by people who see few colours (after Okabe and Ito 2008).
+COLOURS = {
+    "copy": "#999999", "constant_mean": "#e69f00", "zero_action": "#56b4e9", "shuffled_action": "#cc79a7",
+    "linear_map": "#009e73", "true": "#000000", "chance": "#d55e00", "lines_added": "#d55e00",
+    "tokens_changed": "#f0e442",
+}  # fmt: skip
+MODEL = "#0072b2"
+
+
+def draw(chart: Chart) -> str:
+    """The chart as one SVG document."""
+    labels = [_short(mark.label) for mark in chart.marks]
+    left = 16 + LETTER * max(map(len, labels))
+    values = [v for mark in chart.marks for v in (mark.value, *(mark.interval or ())) if math.isfinite(v)]
+    # A null far away must not press everything else together; it is drawn at the edge.
+    nulls = [v for mark in chart.marks for v in mark.nulls.values() if math.isfinite(v)]
+    low, high = _range(values, nulls)
+    ticks = _ticks(low, high)
+    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    bottom = TOP + ROW * len(chart.marks)
+
+    def x(value: float) -> float:
+        return left + (WIDTH - RIGHT - left) * (min(max(value, low), high) - low) / (high - low)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + BOTTOM}" '
+        f'width="{WIDTH}" height="{bottom + BOTTOM}" font-family="sans-serif" font-size="12">',
+        f"<title>{_text(chart.title)}</title>",
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        f'<text x="16" y="26" font-size="15">{_text(chart.title)}</text>',
+    ]
+    for tick in ticks:
+        at = x(tick)
+        parts.append(f'<line x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{bottom}" stroke="#e5e5e5"/>')
+        parts.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
+    parts.append(
+        f'<text x="{(left + WIDTH - RIGHT) / 2:.1f}" y="{bottom + 34}" text-anchor="middle">{_text(chart.axis)}</text>'
+    )
+    for i, (mark, label) in enumerate(zip(chart.marks, labels, strict=True)):
+        y = TOP + ROW * (i + 0.5)
+        parts.append(f'<text x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{_text(label)}</text>')
+        for name, null in mark.nulls.items():
+            if math.isfinite(null) and name in COLOURS:
+                parts.append(
+                    f'<line x1="{x(null):.1f}" y1="{y - 8:.1f}" x2="{x(null):.1f}" y2="{y + 8:.1f}" '
+                    f'stroke="{COLOURS[name]}" stroke-width="2"><title>{_text(name)} {null:.3f}</title></line>'
+                )
+        if mark.interval is not None and all(map(math.isfinite, mark.interval)):
+            a, b = (x(v) for v in mark.interval)
+            parts.append(
+                f'<line x1="{a:.1f}" y1="{y:.1f}" x2="{b:.1f}" y2="{y:.1f}" stroke="{MODEL}" stroke-width="3"/>'
+            )
+        if math.isfinite(mark.value):
+            parts.append(
+                f'<circle cx="{x(mark.value):.1f}" cy="{y:.1f}" r="4.5" fill="{MODEL}">'
+                f"<title>{mark.value:.3f}</title></circle>"
+            )
+    parts.append(_legend(chart, bottom + 54))
+    parts.append("</svg>")
+    return "\n".join(parts) + "\n"
+
+
+def _legend(chart: Chart, y: float) -> str:
+    shown = [n for n in COLOURS if any(n in mark.nulls for mark in chart.marks)]
+    at = 16.0
+    parts = [f'<circle cx="{at + 4:.1f}" cy="{y - 4:.1f}" r="4.5" fill="{MODEL}"/>']
+    parts.append(f'<text x="{at + 14:.1f}" y="{y:.1f}">model</text>')
+    at += 14 + LETTER * 7
+    for name in shown:
+        words = name.replace("_", " ")
+        parts.append(
+            f'<line x1="{at:.1f}" y1="{y - 11:.1f}" x2="{at:.1f}" y2="{y + 2:.1f}" stroke="{COLOURS[name]}" '
+            f'stroke-width="2"/><text x="{at + 7:.1f}" y="{y:.1f}">{_text(words)}</text>'
+        )
+        at += 18 + LETTER * len(words)
+    return "\n".join(parts)
+
+
+def _range(values: Sequence[float], nulls: Sequence[float]) -> tuple[float, float]:
+    """From the values, widened to the nulls as long as these do not double it; 0 is in it where it is near."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = max(high - low, 1e-9)
+    for null in sorted(nulls):
+        if low - span <= null <= high + span:
+            low, high = min(low, null), max(high, null)
+    if 0 < low < (high - low):
+        low = 0.0
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers over a range, at least two and at most about eight."""
+    step = 10 ** math.floor(math.log10(high - low))
+    for factor in (0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0):
+        if (high - low) / (step * factor) <= 7:
+            step *= factor
+            break
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) + 0.0 for i in range(first, last + 1)]
+
+
+def _short(label: str) -> str:
+    label = inert(label)
+    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
+
+
+def _text(text: str) -> str:
+    return escape(inert(text))

@@ -1,0 +1,139 @@
+"""A model and edits in, where the edits went, where it said they would go, and where its nulls say so out.
+
+    d      t(s') - t(s)
+    d_hat  g(f(s), h(a))        named '' among the predictions; the others are the nulls of `nulls`
+
+The shuffled action comes from an edit of the same kind (created, deleted, modified): telling a modification that it
+was a creation would be too easy a null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import codewm_core as core
+from codewm.model.evaluation import nulls
+from codewm.model.evaluation.held_out import GROUPS, Edits, HeldOut
+from codewm.model.evaluation.subject import columns
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+ENOUGH = 20  # edits of a kind that a null is fitted on
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Of N edits; everything lives in the one target space."""
+
+    states: F32
+    """[U, D] t of every state."""
+    z: F32
+    """[N, D] t(s)"""
+    d: F32
+    """[N, D]"""
+    predictions: dict[str, F32]
+    """name -> [N, D]; '' is the model's."""
+    fitted: Nulls
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """What the fitted nulls need to predict other edits as well."""
+
+    z: F32
+    action: F32
+    d: F32
+    group: I64
+    watched: NDArray[np.bool_]
+
+
+class Reader:
+    """An engine, told of edits by the columns of their stored action that it knows."""
+
+    def __init__(self, engine: core.Engine, stored_action: str, threads: int = 0) -> None:
+        self.engine, self.threads = engine, threads
+        self.columns = columns(str(engine.config["action"]), stored_action)
+
+    def told(self, edits: Edits) -> F32:
+        """The action [N, A] as the model knows it."""
+        return np.ascontiguousarray(edits.action[:, self.columns])
+
+    def target(self, edits: Edits) -> F32:
+        """t of every state: [U, D]."""
+        return self.engine.encode_target(edits.tokens, edits.offsets, threads=self.threads)
+
+    def online(self, edits: Edits) -> F32:
+        """f(s) of every edit: [N, D]; each state is encoded once."""
+        states, place = np.unique(edits.before, return_inverse=True)
+        starts, lengths = edits.offsets[:-1][states], np.diff(edits.offsets)[states]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        flat = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        f = self.engine.encode_online(edits.tokens[flat], offsets, threads=self.threads)
+        return np.ascontiguousarray(f[place.ravel()])
+
+    def predict(self, f: F32, action: F32) -> F32:
+        """g(f(s), h(a)): [N, D]."""
+        return self.engine.predict(f, self.engine.encode_action(np.ascontiguousarray(action)))
+
+
+def read(reader: Reader, held_out: HeldOut) -> Readings:
+    """Everything that a suite asks a model about held-out edits."""
+    fit = held_out.fit
+    t = reader.target(fit)
+    known = Nulls(t[fit.before], reader.told(fit), t[fit.after] - t[fit.before], fit.group, held_out.watched)
+    return readings(reader, held_out.edits, known)
+
+
+def readings(reader: Reader, edits: Edits, known: Nulls) -> Readings:
+    """The same of any edits, with nulls that were fitted before."""
+    states = reader.target(edits)
+    z = states[edits.before]
+    d = states[edits.after] - z
+    action = reader.told(edits)
+    f = reader.online(edits)
+    predictions = {
+        "": reader.predict(f, action),
+        "copy": nulls.copy(d),
+        "constant_mean": constant_mean(known, edits.group),
+        "zero_action": nulls.zero_action(lambda a: reader.predict(f, a), action),
+        "shuffled_action": reader.predict(f, shuffled(action, edits.group)),
+        "linear_map": linear_map(known, z, action, edits.group),
+    }
+    return Readings(states, z, d, predictions, known)
+
+
+def constant_mean(known: Nulls, group: I64) -> F32:
+    """The mean fitted displacement of each edit's kind: [N, D]. Of a kind hardly seen, nothing moves."""
+    out = np.zeros((len(group), known.d.shape[1]), np.float32)
+    for g in range(len(GROUPS)):
+        of_kind = known.group == g
+        if of_kind.sum() >= ENOUGH:
+            out[group == g] = known.d[of_kind].mean(0, dtype=np.float64)
+    return out
+
+
+def shuffled(action: F32, group: I64) -> F32:
+    """Actions [N, A] passed around among the edits of a kind; nobody keeps its own row."""
+    given = action.copy()
+    for g in range(len(GROUPS)):
+        rows = np.flatnonzero(group == g)
+        if len(rows) > 1:
+            given[rows] = nulls.shuffled_action(lambda a: a, action[rows])
+    return given
+
+
+def linear_map(known: Nulls, z: F32, action: F32, group: I64) -> F32:
+    """Ridge from [t(s), a], one map for each kind: [N, D]. Of a kind hardly seen, nothing moves."""
+    seen = [g for g in range(len(GROUPS)) if (known.group == g).sum() >= ENOUGH]
+    fit = np.isin(known.group, seen) & ~known.watched
+    if not fit.any():
+        return np.zeros_like(z)
+    watched = known.watched
+
+    def part(mask: NDArray[np.bool_]) -> tuple[F32, F32, F32, I64]:
+        return known.z[mask], known.action[mask], known.d[mask], known.group[mask]
+
+    return nulls.linear_map(part(fit), part(watched), (z, action, group))

@@ -1,0 +1,54 @@
+"""The suites of `codewm eval`: one row each, its module imported only when it is asked for.
+
+To add one: a module with `run(request, emit) -> Outcome` (`codewm.model.evaluation.result`), and a row here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from codewm.corpus.errors import UserError
+
+if TYPE_CHECKING:
+    from codewm.model.evaluation.result import Emit, Outcome, Request
+
+
+class Suite(NamedTuple):
+    """Where a suite lives, and what it says about itself in one line."""
+
+    module: str
+    help: str
+    trains: bool
+    """It needs torch unless it is given models."""
+    takes_models: bool = True
+
+
+SUITES: dict[str, Suite] = {
+    "readout": Suite(
+        "codewm.model.evaluation.readout", "every quantity of one model, beside its nulls", trains=False
+    ),
+    "seeds": Suite(
+        "codewm.model.evaluation.seeds", "what the seed alone changes, over several models", trains=True
+    ),
+    "ablation": Suite(
+        "codewm.model.evaluation.ablation",
+        "variations of the recipe on the same split, budget and seeds",
+        trains=True,
+        takes_models=False,
+    ),
+}
+
+
+def find(name: str) -> Suite:
+    """The suite of that name. Raises `UserError`."""
+    if name not in SUITES:
+        raise UserError(f"there is no suite '{name}'", f"one of {', '.join(SUITES)}")
+    return SUITES[name]
+
+
+def load(suite: Suite) -> Callable[[Request, Emit], Outcome]:
+    """What runs it."""
+    run: Callable[[Request, Emit], Outcome] = importlib.import_module(suite.module).run
+    return run

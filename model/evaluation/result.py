@@ -1,0 +1,94 @@
+"""What suites are asked for and what they answer: plain data, so that whoever prints it needs to know no suite.
+
+A suite is a module with `run(request, emit) -> Outcome`. It hands every row to `emit` as soon as it is known, and
+whoever called it decides where rows are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codewm.model.evaluation.held_out import Source
+from codewm.model.evaluation.metrics import Row
+
+SCHEMA = "codewm.eval/1"
+Emit = Callable[[Sequence[Row]], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `codewm eval` was asked for."""
+
+    sources: Sequence[Source]
+    models: Sequence[str] = ()
+    """'base', model files or folders of runs; () where the suite trains, or takes the shipped one."""
+    seeds: int = 3
+    limit: int = 2_000
+    """Held-out edits of each repository at most."""
+    injections: int = 60
+    """Edits of each repository that are corrupted in every way, 0 for none."""
+    part: str | None = None
+    """Of a divided corpus."""
+    only: Sequence[str] = ()
+    """Names of variations, () for all."""
+    resamples: int = 1_000
+    compare_int8: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of models that the suite trains: keys of `TrainConfig` and `ModelConfig`."""
+    work: Path | None = None
+    """Where trained models and finished readings are kept."""
+    threads: int = 0
+    say: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One line of a chart: a value, its interval, and what it is set beside."""
+
+    label: str
+    value: float
+    interval: tuple[float, float] | None = None
+    nulls: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of rows: values with intervals along one axis, nulls as ticks."""
+
+    name: str
+    title: str
+    axis: str
+    marks: Sequence[Mark]
+
+
+@dataclass
+class Outcome:
+    """What a suite found."""
+
+    suite: str
+    model: Any
+    """Which models, as JSON."""
+    data: list[dict[str, Any]]
+    about: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What people should know beside the figures."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of codewm.eval/1."""
+        return {
+            "schema": SCHEMA, "suite": self.suite, "model": self.model, "data": self.data,
+            "about": self.about, "notes": self.notes, "rows": [row.as_json() for row in self.rows],
+        }  # fmt: skip
+
+
+def chart_of(rows: Sequence[Row], name: str, title: str, axis: str, *, by: str = "metric") -> Chart | None:
+    """A chart of rows, labelled by one of their fields; None without any."""
+    marks = [
+        Mark(str(getattr(row, by)).replace("_", " "), row.value, row.interval, row.nulls) for row in rows
+    ]
+    return Chart(name, title, axis, marks) if marks else None
