@@ -153,9 +153,8 @@ class Repository:
     @cached_property
     def root(self) -> str:
         """The oldest commit of HEAD's first-parent line: names the repository wherever it is cloned to."""
-        asked = ("rev-list", "--first-parent", "--max-parents=0", "--end-of-options", self.head())
-        out = self._objects.run(*asked)
-        return out.decode().split()[0]
+        asked = ("--first-parent", "--max-parents=0", "--end-of-options", self.head())
+        return self._objects.run("rev-list", *asked).decode().split()[0]
 
     @cached_property
     def identity(self) -> str:
@@ -245,8 +244,8 @@ class Repository:
 
     def begin_first_parents(self, tip: str) -> Callable[[], list[str]]:
         """Have Git look up the first-parent line that ends in `tip`; what is returned waits for it."""
-        asked = ("rev-list", "--first-parent", "--reverse", "--end-of-options", self._oid(tip))
-        out = self._stream(self._objects, *asked)
+        asked = ("--first-parent", "--reverse", "--end-of-options", self._oid(tip))
+        out = self._stream(self._objects, "rev-list", *asked)
         return lambda: b"".join(out).decode("ascii").split()
 
     def commits(
@@ -321,10 +320,7 @@ class Repository:
     def begin_objects(self) -> None:
         """Start the process that `read_objects` asks, which takes a while to be ready."""
         if self._idle is None:
-            self._idle = self._reader()
-
-    def _reader(self) -> BlobReader:
-        return BlobReader(self._objects, self._running, self._fetch if self.may_fetch else None)
+            self._idle = BlobReader(self._objects, self._running, self._fetch if self.may_fetch else None)
 
     def read_objects(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes | None, int]]:
         """Yield (object id, content, size in bytes) in the order asked for.
@@ -333,9 +329,9 @@ class Repository:
         unless the repository was opened so; a tree or a commit counts as missing, too) or `DAMAGED`. Reads
         some hundred ids ahead of what it yields. Raises `UserError` if Git itself fails.
         """
+        self.begin_objects()
         reader, self._idle = self._idle, None
-        if reader is None:
-            reader = self._reader()
+        assert reader is not None
         try:
             yield from reader.read(oids)
         finally:
