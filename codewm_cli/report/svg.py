@@ -58,10 +58,7 @@ def draw(chart: Chart) -> str:
         parts.append(f'<text x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{_text(label)}</text>')
         for name, null in mark.nulls.items():
             if math.isfinite(null) and name in COLOURS:
-                parts.append(
-                    f'<line x1="{x(null):.1f}" y1="{y - 8:.1f}" x2="{x(null):.1f}" y2="{y + 8:.1f}" '
-                    f'stroke="{COLOURS[name]}" stroke-width="2"><title>{_text(name)} {null:.3f}</title></line>'
-                )
+                parts.append(_null(name, null, x(null), y, (null > high) - (null < low)))
         if mark.interval is not None and all(map(math.isfinite, mark.interval)):
             a, b = (x(v) for v in mark.interval)
             parts.append(
@@ -75,6 +72,18 @@ def draw(chart: Chart) -> str:
     parts.append(_legend(chart, bottom + 54))
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
+
+
+def _null(name: str, value: float, at: float, y: float, beyond: int) -> str:
+    """A tick; beyond an end of the axis, an arrow that points there."""
+    title = f"<title>{_text(name)} {value:.3f}</title>"
+    if beyond:
+        points = f"{at + 7 * beyond:.1f},{y:.1f} {at:.1f},{y - 5:.1f} {at:.1f},{y + 5:.1f}"
+        return f'<polygon points="{points}" fill="{COLOURS[name]}">{title}</polygon>'
+    return (
+        f'<line x1="{at:.1f}" y1="{y - 8:.1f}" x2="{at:.1f}" y2="{y + 8:.1f}" stroke="{COLOURS[name]}" '
+        f'stroke-width="2">{title}</line>'
+    )
 
 
 def _legend(chart: Chart, y: float) -> str:

@@ -1,0 +1,121 @@
+"""Claims, on a real repository:
+
+1. Victims are held-out edits of functions, each by itself: their states are those of the store.
+2. A corruption on top begins where the real edit began, one alone begins where it ended; both end in what the real
+   edit did not.
+3. Lines added are those of the one function.
+4. A score that knows what is corrupted has 1 in every row, a constant 0.5, and the untrained kinds are a part.
+5. A corpus finds its clones by name; a clone that lacks the commits gives nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codewm.corpus.git import Repository
+from codewm.corpus.harvest import Options, harvest
+from codewm.corpus.store import read_store
+from codewm.corpus.table import EditTable
+from codewm.model.evaluation import injected as injection
+from codewm.model.evaluation.held_out import Edits, Source, rows_of
+from codewm.model.evaluation.injected import FORMS, Injected, inject
+from codewm.model.evaluation.injection import KINDS
+from tests.helpers import GitRepo
+from tests.model.evaluation.repository import build
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
+    return build(tmp_path_factory.mktemp("clone") / "repo", commits=60)
+
+
+@pytest.fixture(scope="module")
+def table(clone: GitRepo) -> EditTable:
+    with Repository.open(clone.path) as repository:
+        options = Options(window=256, action="v15", merges="first-parent", jobs=1)
+        return read_store(harvest(repository, options).path).table
+
+
+@pytest.fixture(scope="module")
+def made(clone: GitRepo, table: EditTable) -> Injected:
+    found = inject([Source("repo", table, {"repo": clone.path})], 6, "v15", 256, threads=1)
+    assert found is not None
+    return found
+
+
+def state(edits: Edits, i: int, side: str) -> bytes:
+    s = getattr(edits, side)[i]
+    return edits.tokens[edits.offsets[s] : edits.offsets[s + 1]].tobytes()
+
+
+def test_victims_are_held_out_edits(table: EditTable, made: Injected) -> None:
+    held, _ = rows_of(table, None)
+    stored = set()
+    for row in held.tolist():
+        tokens, offsets = table.states([table.before[row], table.after[row]])
+        stored.add((int(table.commit[row]), tokens[: offsets[1]].tobytes(), tokens[offsets[1] :].tobytes()))
+    real = np.flatnonzero(made.kind < 0)
+    assert len(real) > 8
+    for i in real.tolist():
+        assert (
+            int(made.edits.commit[i]),
+            state(made.edits, i, "before"),
+            state(made.edits, i, "after"),
+        ) in stored
+
+
+def test_where_corruptions_begin_and_end(made: Injected) -> None:
+    real = {}
+    for i in np.flatnonzero(made.kind < 0).tolist():
+        key = int(made.edits.commit[i])
+        real.setdefault(key, []).append((state(made.edits, i, "before"), state(made.edits, i, "after")))
+    seen = set()
+    for i in np.flatnonzero(made.kind >= 0).tolist():
+        before, after = state(made.edits, i, "before"), state(made.edits, i, "after")
+        form = FORMS[made.form[i]]
+        seen.add((list(KINDS)[made.kind[i]], form))
+        victims = real[int(made.edits.commit[i])]
+        assert before in [v[0] if form == "on top" else v[1] for v in victims]
+        assert before != after
+        if form == "alone":
+            assert after not in [v[1] for v in victims if v[1] == before]
+    assert {kind for kind, _ in seen} == set(KINDS)
+    assert {form for _, form in seen} == set(FORMS)
+
+
+def test_lines_added_are_those_of_the_function(made: Injected) -> None:
+    names = list(KINDS)
+    alone = made.form == FORMS.index("alone")
+    assert (made.lines_added[(made.kind == names.index("leave")) & alone] == 1).all()
+    assert (made.lines_added[(made.kind == names.index("drop")) & alone] <= 1).all()  # a `pass`, at most
+    assert (made.lines_added[(made.kind == names.index("mutate")) & alone] == 1).all()
+    assert (made.lines_added[made.kind < 0] <= 3).all()  # though a commit changes several functions
+
+
+def test_the_rows(made: Injected) -> None:
+    suspect = (made.kind >= 0).astype(float)
+    values = np.stack([suspect, np.zeros(len(suspect)), -suspect], 1)
+    tallies = injection.tally(made, ["", "constant", "opposite"], values, ["repo"], 50)
+    rows = {(r.metric, r.subset): r for tally in tallies for r in tally.rows}
+    for row in rows.values():
+        assert (row.value, row.nulls) == (1, {"constant": 0.5, "opposite": 0})
+        assert row.interval == (1, 1)
+    every = rows["injected_auroc_size_matched", "kinds"].more["kinds"]
+    untrained = rows["injected_auroc_size_matched_unseen", "kinds"].more["kinds"]
+    assert untrained == [k for k in every if not KINDS[k.split(", ")[0]].trained]
+    assert 0 < len(untrained) < len(every)
+    noise = np.random.default_rng(0).random((len(suspect), 1))
+    by_kind = injection.tally(made, [""], noise, ["repo"], 0)[0].rows
+    mean = next(r for r in by_kind if r.subset == "kinds" and not r.metric.endswith("unseen"))
+    assert mean.value == pytest.approx(np.mean([r.value for r in by_kind if "trained" in r.more]))
+    assert mean.interval is None
+
+
+def test_clones_that_are_not_the_ones(table: EditTable, tmp_path: Path) -> None:
+    other = GitRepo(tmp_path / "other")
+    other.commit("one", {"a.py": "x = 1\n"})
+    assert inject([Source("repo", table, {"repo": other.path})], 6, "v15", 256, threads=1) is None
+    assert inject([Source("repo", table, {"else": other.path})], 6, "v15", 256, threads=1) is None
