@@ -18,6 +18,7 @@ pub mod suites;
 mod texts;
 pub mod tokens;
 pub mod units;
+mod unsettled;
 pub mod vocab;
 
 pub use error::{Error, Result};

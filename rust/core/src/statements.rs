@@ -1,7 +1,7 @@
 //! The text of statements and headers in, pieces out: by our own parser where it knows the way, by the grammar if not.
 
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use tree_sitter::Node;
 
@@ -11,7 +11,8 @@ use crate::suites::{self, Cut, Irregular, Opening};
 use crate::texts::{LineCounter, newlines};
 use crate::tokens::{NameUse, Setting, TokenStream, is_definition, line_of};
 use crate::units::{Finder, Origin, SourceHash, Unit, definition_name, parse_tree, undecorated};
-use crate::vocab::{fnv1a_64, vocabulary};
+use crate::unsettled::is_unsettled;
+use crate::vocab::fnv1a_64;
 
 pub(crate) type Cuttable<T> = std::result::Result<T, Irregular>;
 
@@ -190,7 +191,7 @@ fn statement(
     for &node in nodes {
         stream.walk(node, run, setting);
     }
-    if unpacks_ambiguously(&stream) {
+    if is_unsettled(nodes) {
         return Err(Irregular);
     }
     stream.subtract(origin);
@@ -212,39 +213,6 @@ fn statement(
         context,
         is_first,
     ))
-}
-
-/// Between commas without brackets around them, something with a dot or a subscript is unpacked. The grammar has
-/// several trees for `*a.b, c`; which one it takes depends on what else is in the text, so only the whole source
-/// tells.
-fn unpacks_ambiguously(stream: &TokenStream) -> bool {
-    static KINDS: LazyLock<[Option<u16>; 6]> = LazyLock::new(|| {
-        let v = vocabulary();
-        [
-            "expression_list",
-            "pattern_list",
-            "list_splat",
-            "list_splat_pattern",
-            "attribute",
-            "subscript",
-        ]
-        .map(|kind| v.token(kind))
-    });
-    let [expressions, patterns, splat, pattern, attribute, subscript] = *KINDS;
-    let depth = vocabulary().depth;
-    let mut in_list = false;
-    let mut last = None;
-    stream.tokens.iter().any(|&token| {
-        let (before, token) = (last.replace(token), Some(token));
-        if token.is_some_and(|t| depth.contains(t)) {
-            in_list = false;
-        } else if token == expressions || token == patterns {
-            in_list = true;
-        }
-        let is_splat = |t| t == splat || t == pattern;
-        let is_place = |t| t == attribute || t == subscript;
-        in_list && (is_splat(before) && is_place(token) || is_place(before) && is_splat(token))
-    })
 }
 
 /// Definitions inside compound statements, outside functions.
@@ -303,6 +271,9 @@ fn new_header(source: &[u8], mut stream: TokenStream, name: &str) -> Header {
 pub(crate) fn whole_definition(text: &[u8], context: Context) -> Cuttable<Item> {
     let tree = parse_tree(text).map_err(|_| Irregular)?;
     let node = only_definition(tree.root_node())?;
+    if is_unsettled(&[node]) {
+        return Err(Irregular);
+    }
     let mut finder = Finder::new(text);
     finder.definitions(node, context == Context::Class);
     let mut hashes = Vec::new();

@@ -259,12 +259,22 @@ pub fn cut(
     let mut cuts: Vec<Cut> = Vec::new();
     let mut at = at;
     let mut decorated = false;
+    // The line before, if it was read.
+    let mut before: Option<LogicalLine> = None;
     while let Some(line) = next_line(text, at)? {
         // Inside the suite the grammar sees a dedent where a bracketed line, or a comment after a decorator, is
         // indented by less than the suite. On its own a piece has no suite around it.
-        if decorated && has_shallow_comment(&text[at..line.start], column) {
-            return Err(Irregular);
+        if let Some(before) = before {
+            let after_decorator = text[before.code] == b'@';
+            if after_decorator && has_shallow_comment(&text[at..line.start], column) {
+                return Err(Irregular);
+            }
+            // Nothing asked for it; where the grammar puts such a line depends on what is around.
+            if line.indent > before.indent && !before.opens_suite {
+                return Err(Irregular);
+            }
         }
+        before = Some(line);
         at = line.end;
         if line.indent > column {
             if cuts.is_empty() || decorated {
@@ -272,6 +282,7 @@ pub fn cut(
             }
             if let Some(end) = known.end_of(line.start) {
                 at = end;
+                before = None;
             }
             continue;
         }
@@ -298,6 +309,7 @@ pub fn cut(
         let start = line.start;
         if let Some((later, opening)) = known.ahead(start) {
             at = later;
+            before = None;
             cuts.push(Cut { start, opening });
             continue;
         }

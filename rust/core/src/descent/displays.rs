@@ -132,7 +132,7 @@ impl Parser<'_> {
 
     /// What is unpacked in brackets, or without any. To the grammar `[*a.b]` gets the attribute of something
     /// unpacked and `[*a.b, c]` does not, and what it takes `*a.b, c` for depends on the rest of the file; see
-    /// [`crate::statements`].
+    /// [`crate::unsettled`].
     pub(super) fn splat(&mut self) -> Option<()> {
         self.push_here(self.kinds.list_splat);
         self.expect(Tok::Star)?;

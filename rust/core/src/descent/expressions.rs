@@ -84,7 +84,8 @@ impl Parser<'_> {
             self.push_here(self.kinds.lambda_parameters);
             self.parameter_list(Tok::Colon, false)?;
             // It ends where its last lexeme does.
-            let line = self.lexemes[self.at - 1].line;
+            let last = self.lexemes[self.at - 1];
+            let line = self.end_line(&last);
             self.push(crate::vocab::END, line);
         }
         self.expect(Tok::Colon)?;

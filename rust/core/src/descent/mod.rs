@@ -6,6 +6,7 @@
 //! certain (Python 2, soft keywords in odd places, errors, `match`) goes to the grammar. Tests and a fuzz target
 //! compare the two.
 
+mod compounds;
 mod displays;
 mod expressions;
 mod lexemes;
@@ -19,6 +20,7 @@ use std::sync::LazyLock;
 
 use crate::pieces::Span;
 use crate::suites::Opening;
+use crate::texts::newlines;
 use crate::tokens::{NameFlags, NameUse, TokenStream};
 use crate::vocab::{self, Vocabulary, vocabulary};
 use lexemes::{Lexeme, Tok};
@@ -68,14 +70,14 @@ pub(crate) struct ReadHeader {
 /// Reads decorators and signature, which end with the colon. Definitions are units: the depth is 0.
 pub(crate) fn header(text: &[u8]) -> Option<ReadHeader> {
     read(text, true, |parser| {
-        let (is_class, name) = parser.signature()?;
+        let signature = parser.signature()?;
         parser.expect(Tok::Colon)?;
         parser.expect(Tok::Newline)?;
         parser.expect(Tok::End)?;
         Some(ReadHeader {
-            name: parser.stream.names[name].range(),
+            name: parser.stream.names[signature.name].range(),
             stream: parser.stream.clone(),
-            is_class,
+            is_class: signature.is_class,
         })
     })
 }
@@ -241,6 +243,11 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
+    /// The line that a lexeme's last byte is on.
+    fn end_line(&self, lexeme: &Lexeme) -> u32 {
+        lexeme.line + newlines(&self.text[lexeme.start as usize..lexeme.end as usize])
+    }
+
     /// Forgets what was emitted from a mark on, and goes back to a lexeme.
     fn back(&mut self, mark: Mark, at: usize, names: usize) {
         self.stream.tokens.truncate(mark.token);
@@ -321,6 +328,53 @@ mod tests {
     fn every_kind_has_a_token() {
         for (name, token) in KINDS.all() {
             assert_ne!(token, vocab::UNKNOWN, "{name}");
+        }
+    }
+    /// What a harvest's speed rests on: ordinary Python is not left to the grammar.
+    #[test]
+    fn ordinary_statements_are_not_declined() {
+        for text in [
+            "x = a.b(c, *d, e=1, **f)[0].g\n",
+            "a, b.c = d[1:2, ::3] = yield\n",
+            "x: Dict[str, List[int]] | None = {**a, 'b': [i for i in c if i], (1,): {2}}\n",
+            "return not a < b <= c is not d or -e ** 2 if f else lambda g, *h: (i := g)\n",
+            "f'a{b!r:>{c}}{d=}' 'e'\n",
+            "from ..a import (b as c, d)\n",
+            "if a:  # why\n    b\n# or\nelif c: d; e\nelse:\n    f\n    # end\n",
+            "async with a() as b, c:\n    async for d, e in f:\n        await g\n",
+            "try:\n    a\nexcept (B, c.D) as e:\n    raise F from e\nfinally:\n    del g\n",
+            "print('a', file=b)\n",
+            "@a.b(c)\ndef d(self, e, /, f: int = 1, *g: str, h=2, **i) -> List[j]:\n    'doc'\n    def k(): pass\n",
+        ] {
+            assert!(
+                statements(text.as_bytes(), 1, true, true).is_some(),
+                "{text}"
+            );
+        }
+        let inside = statements(b"if a:\n    class B:\n        c\n    d\n", 0, false, false);
+        assert_eq!(inside.expect("is read").definitions.len(), 1);
+    }
+
+    /// What the grammar alone knows, it is left to.
+    #[test]
+    fn what_is_not_certain_is_declined() {
+        for text in [
+            "print a\n",
+            "exec a in b\n",
+            "match a:\n    case 1:\n        b\n",
+            "a b\n",
+            "x = *a.b, c\n",
+            "[a, b] = c\n",
+            "a,\n",
+            "x = 1_000\n",
+            "\u{e9} = 1\n",
+            "f'{a:=1}'\n",
+            "if a:\n    b\n  c\n",
+        ] {
+            assert!(
+                statements(text.as_bytes(), 0, true, true).is_none(),
+                "{text}"
+            );
         }
     }
 }

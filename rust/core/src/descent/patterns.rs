@@ -72,7 +72,9 @@ impl Parser<'_> {
 
     /// True with a generic type: more may follow it.
     fn one_type(&mut self) -> Option<bool> {
-        if !(is_name(self.kind()) && self.second() == Tok::LeftBracket) {
+        // `print[a]` is a subscript.
+        let may_be_generic = matches!(self.kind(), Tok::Name | Tok::Type);
+        if !(may_be_generic && self.second() == Tok::LeftBracket) {
             if is_name(self.kind()) && self.second() == Tok::Walrus {
                 return None;
             }

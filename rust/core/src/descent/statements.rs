@@ -1,11 +1,10 @@
-//! Statements and definitions' headers: lexemes in, tokens and the statements' places out.
+//! The statements of a piece, and simple statements: lexemes in, tokens and the statements' places out.
 
+use super::compounds::is_compound;
 use super::expressions::{List, Operand};
 use super::lexemes::Tok;
-use super::{Inner, Parser, is_name};
+use super::{Parser, is_name};
 use crate::pieces::Span;
-use crate::suites::{self, Opening};
-use crate::texts::newlines;
 use crate::tokens::{NAME_BOUND, NAME_IMPORT};
 use crate::vocab;
 
@@ -29,20 +28,20 @@ impl Parser<'_> {
         Some(())
     }
 
-    fn depth_marker(&mut self) {
+    pub(super) fn depth_marker(&mut self) {
         let range = self.vocabulary.depth;
         self.push_here((range.first + self.depth).min(range.last));
     }
 
     /// The depth marker and the kind of a statement or clause, whose first word is passed.
-    fn begin(&mut self, token: u16) {
+    pub(super) fn begin(&mut self, token: u16) {
         self.depth_marker();
         self.push_here(token);
         self.step();
     }
 
     /// The last lexeme that was passed and has bytes.
-    fn last(&self) -> Option<&super::Lexeme> {
+    pub(super) fn last(&self) -> Option<&super::Lexeme> {
         let layout = |k: Tok| matches!(k, Tok::Newline | Tok::Indent | Tok::Dedent);
         self.lexemes[..self.at]
             .iter()
@@ -50,22 +49,8 @@ impl Parser<'_> {
             .find(|l| !layout(l.kind))
     }
 
-    fn compound_node(&mut self, start: u32, start_line: u32) -> Option<()> {
-        let last = *self.last()?;
-        // Sources are far below 4 GiB.
-        let code_end = last.end as usize;
-        let end = suites::suite_end(self.text, code_end, self.column).ok()?;
-        self.nodes.push(Span {
-            start: start as usize,
-            end,
-            start_line,
-            end_line: last.line + newlines(&self.text[last.start as usize..end]),
-        });
-        Some(())
-    }
-
     /// Simple statements up to the end of their line. Those of a piece are nodes of their own, as are semicolons.
-    fn simple_line(&mut self, first: bool, nodes: bool) -> Option<()> {
+    pub(super) fn simple_line(&mut self, first: bool, nodes: bool) -> Option<()> {
         let mut first = first;
         loop {
             let start = self.at;
@@ -92,12 +77,11 @@ impl Parser<'_> {
     /// A node from a lexeme to the last one that was passed.
     fn simple_node(&mut self, start: usize) -> Option<()> {
         let (first, last) = (self.lexemes[start], *self.last()?);
-        let (start, end) = (last.start as usize, last.end as usize);
         self.nodes.push(Span {
             start: first.start as usize,
-            end,
+            end: last.end as usize,
             start_line: first.line,
-            end_line: last.line + newlines(&self.text[start..end]),
+            end_line: self.end_line(&last),
         });
         Some(())
     }
@@ -233,6 +217,9 @@ impl Parser<'_> {
         if is_name(opener) && opener != Tok::Name && !self.is_plain_name() {
             return None;
         }
+        if opener == Tok::LeftBracket || opener == Tok::LeftParen && self.goes_on() {
+            return None;
+        }
         self.depth_marker();
         if opener == Tok::Yield {
             return self.yield_expression();
@@ -248,10 +235,11 @@ impl Parser<'_> {
         }
         match self.kind() {
             Tok::Newline | Tok::Semicolon => {
-                if first && list.operand == Operand::Text {
-                    if list.comma {
-                        return None;
-                    }
+                // The grammar might take what is on the next line for a part of it.
+                if self.lexemes[self.at - 1].kind == Tok::Comma {
+                    return None;
+                }
+                if first && list.operand == Operand::Text && !list.comma {
                     self.stream.names.truncate(names);
                     self.stream.tokens.truncate(list.mark.token);
                     self.stream.lines.truncate(list.mark.token);
@@ -284,6 +272,26 @@ impl Parser<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether what begins with a bracket has something after it; see `unsettled.rs`.
+    fn goes_on(&self) -> bool {
+        let mut depth = 0;
+        for (i, lexeme) in self.lexemes[self.at..].iter().enumerate() {
+            match lexeme.kind {
+                Tok::LeftParen | Tok::LeftBracket | Tok::LeftBrace => depth += 1,
+                Tok::RightParen | Tok::RightBracket | Tok::RightBrace => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let after = self.lexemes[self.at + i + 1].kind;
+                return !matches!(
+                    after,
+                    Tok::Newline | Tok::Semicolon | Tok::Comma | Tok::Assign
+                );
+            }
+        }
+        true
     }
 
     /// A word that may begin a statement of its own is a name here.
@@ -354,255 +362,4 @@ impl Parser<'_> {
             }
         }
     }
-
-    fn compound(&mut self) -> Option<()> {
-        self.deeper(|p| match p.kind() {
-            Tok::If => p.if_statement(),
-            Tok::For => p.for_statement(),
-            Tok::While => {
-                p.begin(p.kinds.while_statement);
-                p.expression()?;
-                p.suite(false)?;
-                p.else_clause()
-            }
-            Tok::Try => p.try_statement(),
-            Tok::With => p.with_statement(),
-            Tok::Async => match p.second() {
-                Tok::For => p.for_statement(),
-                Tok::With => p.with_statement(),
-                Tok::Def => p.definition(),
-                _ => None,
-            },
-            Tok::Def | Tok::Class | Tok::At => p.definition(),
-            _ => None,
-        })
-    }
-
-    /// A colon and what belongs to it, one deeper.
-    fn suite(&mut self, of_definition: bool) -> Option<()> {
-        self.expect(Tok::Colon)?;
-        self.depth = self.depth.saturating_add(1);
-        let mut first = of_definition;
-        if self.eat(Tok::Newline) {
-            let column = u32::from(self.expect(Tok::Indent)?.token);
-            while !self.eat(Tok::Dedent) {
-                if is_compound(self.kind()) {
-                    self.compound()?;
-                } else {
-                    self.simple_line(first, false)?;
-                }
-                first = false;
-            }
-            self.column = column;
-        } else {
-            self.simple_line(first, false)?;
-            self.column = u32::MAX;
-        }
-        self.depth -= 1;
-        Some(())
-    }
-
-    fn if_statement(&mut self) -> Option<()> {
-        self.begin(self.kinds.if_statement);
-        self.expression()?;
-        self.suite(false)?;
-        while self.kind() == Tok::Elif {
-            self.begin(self.kinds.elif_clause);
-            self.expression()?;
-            self.suite(false)?;
-        }
-        self.else_clause()
-    }
-
-    fn else_clause(&mut self) -> Option<()> {
-        if self.kind() == Tok::Else {
-            self.begin(self.kinds.else_clause);
-            self.suite(false)?;
-        }
-        Some(())
-    }
-
-    /// The `async` before a statement's own word, which comes after its kind.
-    fn begin_async(&mut self, token: u16) -> Option<()> {
-        self.depth_marker();
-        self.push_here(token);
-        if self.kind() == Tok::Async {
-            self.push_here(self.kinds.op_async);
-            self.step();
-        }
-        self.step();
-        Some(())
-    }
-
-    fn for_statement(&mut self) -> Option<()> {
-        self.begin_async(self.kinds.for_statement)?;
-        self.patterns()?;
-        self.expect(Tok::In)?;
-        self.expression_list()?;
-        self.suite(false)?;
-        self.else_clause()
-    }
-
-    fn try_statement(&mut self) -> Option<()> {
-        self.begin(self.kinds.try_statement);
-        self.suite(false)?;
-        while self.kind() == Tok::Except {
-            self.begin(self.kinds.except_clause);
-            if self.kind() != Tok::Colon {
-                self.maybe_as()?;
-            }
-            self.suite(false)?;
-        }
-        self.else_clause()?;
-        if self.kind() == Tok::Finally {
-            self.begin(self.kinds.finally_clause);
-            self.suite(false)?;
-        }
-        Some(())
-    }
-
-    /// An expression, possibly with the name it gets.
-    fn maybe_as(&mut self) -> Option<()> {
-        let mark = self.mark();
-        self.expression()?;
-        let kind = self.stream.tokens[mark.token];
-        if self.eat(Tok::As) {
-            // They end before it does: `a if b else c as d`.
-            if kind == self.kinds.conditional_expression || kind == self.kinds.lambda {
-                return None;
-            }
-            self.insert(mark, self.kinds.as_pattern);
-            if let Operand::Name(i) = self.expression()? {
-                self.stream.names[i].flags |= NAME_BOUND;
-            }
-        }
-        Some(())
-    }
-
-    fn with_statement(&mut self) -> Option<()> {
-        self.begin_async(self.kinds.with_statement)?;
-        // Brackets around all items are not told from those around one expression here.
-        if self.kind() == Tok::LeftParen {
-            return None;
-        }
-        loop {
-            self.push_here(self.kinds.with_item);
-            self.maybe_as()?;
-            if !self.eat(Tok::Comma) || self.kind() == Tok::Colon {
-                break;
-            }
-        }
-        self.suite(false)
-    }
-
-    fn is_definition(&self) -> bool {
-        matches!(self.kind(), Tok::Def | Tok::Class | Tok::At)
-            || self.kind() == Tok::Async && self.second() == Tok::Def
-    }
-
-    fn definition(&mut self) -> Option<()> {
-        if !self.nested {
-            return self.leave_out();
-        }
-        self.signature()?;
-        self.suite(true)
-    }
-
-    /// Passes a definition that is a unit of its own.
-    fn leave_out(&mut self) -> Option<()> {
-        let line_of = |text: &[u8], at: u32| {
-            memchr::memrchr(b'\n', &text[..at as usize]).map_or(0, |n| n + 1)
-        };
-        let first = self.next().start;
-        let start = line_of(self.text, first);
-        let (column, _) = suites::indentation(self.text, start).ok()?;
-        while self.kind() == Tok::At {
-            self.pass_line()?;
-        }
-        let opening = match (self.kind(), self.second()) {
-            (Tok::Class, _) => Opening::Class,
-            (Tok::Def, _) | (Tok::Async, Tok::Def) => Opening::Function,
-            _ => return None,
-        };
-        self.pass_line()?;
-        if self.eat(Tok::Indent) {
-            let mut open = 1;
-            while open > 0 {
-                match self.step().kind {
-                    Tok::Indent => open += 1,
-                    Tok::Dedent => open -= 1,
-                    Tok::End => return None,
-                    _ => {}
-                }
-            }
-        }
-        let end = match self.lexemes[self.at..]
-            .iter()
-            .find(|l| l.kind != Tok::Dedent)
-        {
-            Some(next) if next.kind != Tok::End => line_of(self.text, next.start),
-            _ => self.text.len(),
-        };
-        self.definitions.push(Inner {
-            range: start..end,
-            column,
-            opening,
-        });
-        Some(())
-    }
-
-    fn pass_line(&mut self) -> Option<()> {
-        loop {
-            match self.step().kind {
-                Tok::Newline => return Some(()),
-                Tok::End => return None,
-                _ => {}
-            }
-        }
-    }
-
-    /// Decorators and signature up to the colon: whether it is a class, and its name's place among the names.
-    pub(super) fn signature(&mut self) -> Option<(bool, usize)> {
-        while self.kind() == Tok::At {
-            self.begin(self.kinds.decorator);
-            self.expression()?;
-            self.expect(Tok::Newline)?;
-        }
-        if self.kind() == Tok::Class {
-            self.begin(self.kinds.class_definition);
-            let name = self.name(NAME_BOUND)?;
-            if self.kind() == Tok::LeftParen {
-                self.arguments(false)?;
-            }
-            return Some((true, name));
-        }
-        if self.kind() != Tok::Def && self.second() != Tok::Def {
-            return None;
-        }
-        self.begin_async(self.kinds.function_definition)?;
-        let name = self.name(NAME_BOUND)?;
-        self.push_here(self.kinds.parameters);
-        self.expect(Tok::LeftParen)?;
-        self.parameter_list(Tok::RightParen, true)?;
-        self.close(Tok::RightParen)?;
-        if self.eat(Tok::Arrow) {
-            self.type_annotation()?;
-        }
-        Some((false, name))
-    }
-}
-
-fn is_compound(kind: Tok) -> bool {
-    matches!(
-        kind,
-        Tok::If
-            | Tok::For
-            | Tok::While
-            | Tok::Try
-            | Tok::With
-            | Tok::Async
-            | Tok::Def
-            | Tok::Class
-            | Tok::At
-    )
 }
