@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from codewm.model.evaluation.metrics import Row
     from codewm.model.evaluation.result import Outcome
 
-NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "true", "chance")
+NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map")
+NULLS_OF_SEEDS = ("copy", "shuffled_action", "linear_map")
+SHORT = {
+    "constant_mean": "mean", "zero_action": "zero action", "shuffled_action": "other action",
+    "linear_map": "linear",
+}  # fmt: skip
+BEST = ("true", "chance", "shuffled", "bar")
+SEEDS_SHOWN = 3
 SIZES = ("lines_added", "tokens_changed")
 BY_REPOSITORY = (
     "displacement_r2", "nearer_than_copy", "delta_cosine", "same_action_rank", "action_matters",
@@ -24,6 +31,7 @@ MAIN = (
     "nearer_than_copy",
     "delta_cosine",
     "same_action_rank",
+    "predictor_rank_squared",
     "injected_auroc_size_matched",
 )
 RAW = "_unwhitened"
@@ -67,36 +75,51 @@ def _data(outcome: Outcome) -> str:
 
 
 def _figures(rows: Sequence[Row], title: str) -> Table:
-    """A row for each metric, a column for each null."""
-    nulls = [n for n in NULLS if any(n in row.nulls for row in rows)]
+    """A row for each metric, a column for each null; of several seeds, their spread instead of some nulls."""
     spread = any("relative_spread" in row.more for row in rows)
     int8 = any("int8" in row.more for row in rows)
+    names = NULLS_OF_SEEDS if spread else NULLS
+    nulls = [n for n in names if any(n in row.nulls for row in rows)]
+    best = [n for n in BEST if any(n in row.nulls for row in rows)]
     table = _table(title, "" if spread else CAPTION)
     table.add_column("metric", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
     for name in nulls:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(SHORT.get(name, name), justify="right")
+    if best:
+        # A metric has one of them at most: they share a column.
+        table.add_column(" or ".join(best), justify="right")
     if spread:
         table.add_column("spread", justify="right")
+        table.add_column("seeds", justify="right")
     if int8:
         table.add_column("int8", justify="right")
     for row in rows:
         cells = [_null(row, name) for name in nulls]
+        if best:
+            cells.append("".join(_null(row, name) for name in best))
         if spread:
-            seen = row.more.get("relative_spread")
-            cells.append("" if seen is None else f"{seen:.1%}")
+            cells += _spread(row)
         if int8:
             cells.append(f"{row.more['int8']['value']:.3f}" if "int8" in row.more else "")
-        table.add_row(row.metric.removesuffix(RAW).replace("_", " "), f"{row.n:,}", _value(row), *cells)
+        metric = row.metric.removesuffix(RAW).replace("_share_of_true", "_share").replace("_", " ")
+        table.add_row(metric, f"{row.n:,}", _value(row), *cells)
     return table
+
+
+def _spread(row: Row) -> list[str]:
+    """The relative spread over seeds, and each seed's figure, as far as they fit."""
+    seen, values = row.more.get("relative_spread"), row.more.get("seeds", [])
+    shown = [f"{v:.3f}" for v in values[:SEEDS_SHOWN]] + ["…"] * (len(values) > SEEDS_SHOWN)
+    return ["" if seen is None else f"{seen:.1%}", " ".join(shown)]
 
 
 def _injected(rows: Sequence[Row]) -> Table:
     """Injected edits: the means over kinds, then each kind."""
     mine = [r for r in rows if r.metric.startswith("injected_")]
     title = "injected edits: size-matched AUROC of the residual alone (untrained: of no family trained on)"
-    table = _table(title, CAPTION)
+    table = _table(title, CAPTION if any(row.margins for row in mine) else "")
     table.add_column("kind", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
@@ -141,6 +164,11 @@ def _variations(rows: Sequence[Row]) -> Table:
     for name in dict.fromkeys(r.more["variation"] for r in mine):
         held = {r.metric: r for r in mine if r.more["variation"] == name}
         table.add_row(name, *(_difference(held[m]) if m in held else "" for m in shown))
+    first = mine[0].more["variation"] if mine else ""
+    held = {r.metric: r for r in mine if r.more["variation"] == first}
+    for null in NULLS:
+        cells = [f"{held[m].nulls[null]:.3f}" if m in held and null in held[m].nulls else "" for m in shown]
+        table.add_row(f"null of {first}: {SHORT.get(null, null)}", *cells)
     return table
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from codewm.corpus.errors import UserError
 from codewm.model.evaluation.metrics import Row, interval
-from codewm.model.evaluation.readout import BARS, Figures, about_of, data_of, gather, injections
+from codewm.model.evaluation.readout import Figures, about_of, data_of, gather, injections
 from codewm.model.evaluation.result import Chart, Emit, Mark, Outcome, Request
 from codewm.model.evaluation.runs import Runs, by_key
 from codewm.model.evaluation.seeds import over_seeds
@@ -26,6 +26,7 @@ SHOWN = (
     "nearer_than_copy",
     "delta_cosine",
     "same_action_rank",
+    "predictor_rank_squared",
     "injected_auroc_size_matched",
 )
 
@@ -93,9 +94,8 @@ def charts(rows: Sequence[Row]) -> list[Chart]:
             for row in rows
             if row.metric == metric and row.subset in ("modified", "kinds")
         ]
-        title = (
-            f"{metric.replace('_', ' ')}, modified units" if metric in BARS[:6] else metric.replace("_", " ")
-        )
+        name = metric.replace("_", " ")
+        title = name if metric.startswith("injected") else f"{name}, modified units"
         if marks:
-            made.append(Chart(f"ablation-{metric}", title, metric.replace("_", " "), marks))
+            made.append(Chart(f"ablation-{metric}", title, name, marks))
     return made

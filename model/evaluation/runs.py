@@ -2,10 +2,10 @@
 
     work/NAME-seedN-KEY/run/                 the run's folder, while it trains
                         model.safetensors    the trained model, f32
-                        readout.npz          its rows and resamples
+                        readout-KEY.npz      its rows and resamples
 
-KEY follows from the configuration, the edits and what was asked of the readout, so that another question never
-gets an old answer.
+The first key follows from configuration, edits and the code that trains, the second from what is asked of the readout
+and the code that answers, so that another question never gets an old answer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,8 @@ class Runs:
     def figures(self, name: str, variation: Variation, seed: int) -> Figures:
         """Train one model, unless that was done, and read it out, unless that was done."""
         config, shape = self.config(variation, seed)
-        key = self._key(config, shape, variation)
-        place = self.work / f"{name.replace(' ', '-')}-seed{seed}-{key}"
-        done = place / "readout.npz"
+        place = self.work / f"{name.replace(' ', '-')}-seed{seed}-{self._model_key(config, shape, variation)}"
+        done = place / f"readout-{self._key}.npz"
         if done.is_file():
             self.request.say(f"{name}, seed {seed}: done before")
             return _read(done)
@@ -81,18 +81,34 @@ class Runs:
         _write(done, figures)
         return figures
 
-    def _key(self, config: TrainConfig, shape: Mapping[str, Any], variation: Variation) -> str:
-        held = self.held_out
-        injected = None if self.injected is None else int(self.injected.edits.tokens.astype(np.int64).sum())
-        said = {
-            "train": asdict(config), "shape": dict(shape), "action": variation.action,
-            "tokenizer": codewm_core.TOKENIZER_ID, "stored": held.action_id, "about": held.about,
-            "states": _digest(held.edits.tokens), "pairs": _digest(held.edits.before, held.edits.after),
-            "fit": _digest(held.fit.tokens), "injected": injected, "resamples": self.request.resamples,
-            "sources": [_digest(s.table.before, s.table.after, s.table.state_hash) for s in self.request.sources],
-            "code": _code(),
-        }  # fmt: skip
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    def _model_key(self, config: TrainConfig, shape: Mapping[str, Any], variation: Variation) -> str:
+        """What a trained model follows from."""
+        tables = [s.table for s in self.request.sources]
+        return _key(
+            train=asdict(config),
+            shape=dict(shape),
+            action=variation.action,
+            tokenizer=codewm_core.TOKENIZER_ID,
+            edits=[_digest(t.before, t.after, t.flags, t.state_hash, t.action) for t in tables],
+            code=_code(Path(__file__).parents[1]),
+        )
+
+    @cached_property
+    def _key(self) -> str:
+        """What a readout follows from, besides the model."""
+        held, injected = self.held_out, self.injected
+        corrupted: list[NDArray[Any]] = []
+        if injected is not None:
+            corrupted = [injected.edits.tokens, injected.kind, injected.edits.commit]
+        return _key(
+            edits=_digest(held.edits.tokens, held.edits.before, held.edits.after, held.edits.commit),
+            others=_digest(held.alternatives, held.siblings),
+            fit=_digest(held.fit.tokens, held.fit.before, held.fit.after),
+            injected=_digest(*corrupted),
+            resamples=self.request.resamples,
+            code=_code(Path(__file__).parent),
+            core=hashlib.sha256(Path(codewm_core._core.__file__).read_bytes()).hexdigest(),
+        )
 
     def _train(
         self, config: TrainConfig, shape: Mapping[str, Any], variation: Variation, place: Path
@@ -134,11 +150,14 @@ def told(table: EditTable, action: str | None) -> EditTable:
     return replace(table, action=np.ascontiguousarray(table.action[:, kept]), action_id=action)
 
 
-def _code() -> str:
-    """What trains and tests, in one word: changed code is another question, too."""
-    digest = hashlib.sha256(Path(codewm_core._core.__file__).read_bytes())
-    folder = Path(__file__).parents[1]
-    for file in sorted(p for place in (folder, folder / "evaluation") for p in place.glob("*.py")):
+def _key(**said: Any) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _code(folder: Path) -> str:
+    """The modules of a folder in one word: what was made by other code is made again."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -95,7 +95,8 @@ def over_seeds(readouts: Sequence[Sequence[Row]]) -> list[Row]:
         values = [row.value for row in rows]
         shared = [n for n in first.nulls if all(n in row.nulls for row in rows)]
         nulls = {name: float(np.mean([row.nulls[name] for row in rows])) for name in shared}
-        more = {"seeds": values, "relative_spread": relative_spread(values)}
+        said = {k: v for k, v in first.more.items() if all(row.more.get(k) == v for row in rows)}
+        more = {**said, "seeds": values, "relative_spread": relative_spread(values)}
         mean = float(np.mean(values))
         out.append(Row(*key[:2], mean, student(values), first.n, nulls, data=key[2], more=more))
     return out
