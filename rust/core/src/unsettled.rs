@@ -14,39 +14,60 @@ pub(crate) fn is_unsettled(nodes: &[Node<'_>]) -> bool {
         || nodes.iter().any(|&n| unpacks(n))
 }
 
-/// `[a] = b` or `(a).b`: after `c = d, e` that is a subscript of `e`, or what a call of it has.
-fn starts_with_bracket(node: Node<'_>) -> bool {
-    let mut first = node;
-    let mut path = [""; 2];
+/// `[a] = b` or `(a).b`: after `c = d, e` that is a subscript of `e`, or an attribute of a call of it.
+fn starts_with_bracket(statement: Node<'_>) -> bool {
+    let Some(mut first) = statement.child(0) else {
+        return false;
+    };
+    while matches!(
+        first.kind(),
+        "assignment" | "augmented_assignment" | "pattern_list"
+    ) && let Some(left) = first.child(0)
+    {
+        first = left;
+    }
+    // What could be assigned to if it went on from there: no call, and so no tuple.
+    let is_place = matches!(
+        first.kind(),
+        "list" | "list_pattern" | "attribute" | "subscript"
+    );
     while let Some(child) = first.child(0) {
         first = child;
-        path.rotate_left(1);
-        path[1] = first.kind();
     }
-    match path {
-        [_, "["] => true,
-        // A call is nothing to assign to.
-        [around, "("] => {
-            let whole = node.child(0).filter(|n| n.kind() != "assignment");
-            let whole = whole.or(node.child(0).and_then(|n| n.child(0)));
-            whole.is_none_or(|n| n.kind() != around)
-        }
-        _ => false,
-    }
+    is_place && matches!(first.kind(), "[" | "(")
 }
 
 /// `a,` alone on a line: an assignment on the next line has two targets then.
 fn ends_in_comma(node: Node<'_>) -> bool {
-    let (mut node, mut in_expression) = (node, false);
-    while let Some(last) = node
-        .child_count()
-        .checked_sub(1)
-        .and_then(|n| node.child(n as u32))
-    {
-        in_expression = node.kind() == "expression_statement";
+    let (mut node, mut statement) = (node, node);
+    while let Some(last) = last_child(node) {
+        statement = node;
         node = last;
     }
-    in_expression && node.kind() == ","
+    if statement.kind() != "expression_statement" || node.kind() != "," {
+        return false;
+    }
+    let mut cursor = statement.walk();
+    statement.children(&mut cursor).all(|c| {
+        let may_be_target = matches!(
+            c.kind(),
+            "," | "identifier"
+                | "attribute"
+                | "subscript"
+                | "list"
+                | "tuple"
+                | "parenthesized_expression"
+                | "list_splat"
+        );
+        may_be_target || c.is_extra()
+    })
+}
+
+fn last_child(node: Node<'_>) -> Option<Node<'_>> {
+    let own = (0..node.child_count())
+        .rev()
+        .filter_map(|i| node.child(i as u32));
+    own.into_iter().find(|c| !c.is_extra())
 }
 
 /// Something is unpacked in a place where the grammar takes a star for one of several things.

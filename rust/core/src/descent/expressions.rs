@@ -24,7 +24,10 @@ pub(super) enum Operand {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List {
     pub mark: Mark,
+    /// The last one.
     pub operand: Operand,
+    /// The first one may be assigned to, and is no name.
+    pub starts_as_place: bool,
     /// There was a comma.
     pub comma: bool,
     /// The grammar takes the same words for patterns, in the same order.
@@ -336,6 +339,7 @@ impl Parser<'_> {
         let mut list = List {
             mark: self.mark(),
             operand: Operand::Other,
+            starts_as_place: false,
             comma: false,
             assignable: true,
         };
@@ -353,6 +357,11 @@ impl Parser<'_> {
                     Operand::Name(_) | Operand::Attribute(_) | Operand::Subscript => {}
                     Operand::Text | Operand::Other => list.assignable = false,
                 }
+            }
+            if !list.comma {
+                let operand = list.operand;
+                list.starts_as_place =
+                    matches!(operand, Operand::Attribute(_) | Operand::Subscript);
             }
             if !self.eat(Tok::Comma) {
                 break;

@@ -217,7 +217,8 @@ impl Parser<'_> {
         if is_name(opener) && opener != Tok::Name && !self.is_plain_name() {
             return None;
         }
-        if opener == Tok::LeftBracket || opener == Tok::LeftParen && self.goes_on() {
+        // See `unsettled.rs`.
+        if opener == Tok::LeftBracket {
             return None;
         }
         self.depth_marker();
@@ -231,6 +232,10 @@ impl Parser<'_> {
         self.unpacks = false;
         let list = self.list()?;
         if opener != Tok::Name && is_name(opener) && self.unpacks {
+            return None;
+        }
+        // It may go on from the line before; see `unsettled.rs`.
+        if opener == Tok::LeftParen && list.starts_as_place {
             return None;
         }
         match self.kind() {
@@ -272,26 +277,6 @@ impl Parser<'_> {
             }
             _ => None,
         }
-    }
-
-    /// Whether what begins with a bracket has something after it; see `unsettled.rs`.
-    fn goes_on(&self) -> bool {
-        let mut depth = 0;
-        for (i, lexeme) in self.lexemes[self.at..].iter().enumerate() {
-            match lexeme.kind {
-                Tok::LeftParen | Tok::LeftBracket | Tok::LeftBrace => depth += 1,
-                Tok::RightParen | Tok::RightBracket | Tok::RightBrace => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                let after = self.lexemes[self.at + i + 1].kind;
-                return !matches!(
-                    after,
-                    Tok::Newline | Tok::Semicolon | Tok::Comma | Tok::Assign
-                );
-            }
-        }
-        true
     }
 
     /// A word that may begin a statement of its own is a name here.
