@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from codewm.model.evaluation.metrics import Row
     from codewm.model.evaluation.result import Outcome
 
-NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map")
+NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "bag_of_tokens")
 NULLS_OF_SEEDS = ("copy", "shuffled_action", "linear_map")
 SHORT = {
     "constant_mean": "mean", "zero_action": "zero action", "shuffled_action": "other action",
-    "linear_map": "linear",
+    "linear_map": "linear", "bag_of_tokens": "bag",
 }  # fmt: skip
 BEST = ("true", "chance", "shuffled", "bar")
 SEEDS_SHOWN = 3

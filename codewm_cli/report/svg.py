@@ -19,7 +19,7 @@ LONGEST = 44  # letters of a label
 COLOURS = {
     "copy": "#999999", "constant_mean": "#e69f00", "zero_action": "#56b4e9", "shuffled_action": "#cc79a7",
     "linear_map": "#009e73", "true": "#000000", "chance": "#d55e00", "lines_added": "#d55e00",
-    "tokens_changed": "#f0e442",
+    "tokens_changed": "#f0e442", "bag_of_tokens": "#7fcdbb",
 }  # fmt: skip
 MODEL = "#0072b2"
 

@@ -5,6 +5,7 @@ constant_mean    every edit moves as the average training edit does
 zero_action      the model, told nothing about the edit
 shuffled_action  the model, told another held-out edit's action
 linear_map       ridge regression from [t(s), a], fitted on the training edits of the same kind
+bag_of_tokens    the same from [how often each token occurs in s, a]: no network at all
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def linear_map(
     fit and validation are (t(s), a, d, kind), held_out is (t(s), a, kind); the result is [N, D]. One map for all
     kinds would be a weaker null: created units would drown the modified ones.
     """
-    out = np.zeros_like(held_out[0])
+    out = np.zeros((len(held_out[0]), fit[2].shape[1]), np.float32)
     for kind in np.unique(held_out[2]):
         f, v, h = fit[3] == kind, validation[3] == kind, held_out[2] == kind
         if not f.any():

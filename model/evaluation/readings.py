@@ -48,6 +48,8 @@ class Nulls:
     d: F32
     group: I64
     watched: NDArray[np.bool_]
+    tokens: F32
+    """[F, V] the `bag` of s."""
 
 
 class Reader:
@@ -83,7 +85,8 @@ def read(reader: Reader, held_out: HeldOut) -> Readings:
     """Everything that a suite asks a model about held-out edits."""
     fit = held_out.fit
     t = reader.target(fit)
-    known = Nulls(t[fit.before], reader.told(fit), t[fit.after] - t[fit.before], fit.group, held_out.watched)
+    z, d = t[fit.before], t[fit.after] - t[fit.before]
+    known = Nulls(z, reader.told(fit), d, fit.group, held_out.watched, bag(fit))
     return readings(reader, held_out.edits, known)
 
 
@@ -100,7 +103,8 @@ def readings(reader: Reader, edits: Edits, known: Nulls) -> Readings:
         "constant_mean": constant_mean(known, edits.group),
         "zero_action": nulls.zero_action(lambda a: reader.predict(f, a), action),
         "shuffled_action": reader.predict(f, shuffled(action, edits.group)),
-        "linear_map": linear_map(known, z, action, edits.group),
+        "linear_map": linear_map(known, known.z, z, action, edits.group),
+        "bag_of_tokens": linear_map(known, known.tokens, bag(edits), action, edits.group),
     }
     return Readings(states, z, d, predictions, known)
 
@@ -125,15 +129,27 @@ def shuffled(action: F32, group: I64) -> F32:
     return given
 
 
-def linear_map(known: Nulls, z: F32, action: F32, group: I64) -> F32:
-    """Ridge from [t(s), a], one map for each kind: [N, D]. Of a kind hardly seen, nothing moves."""
+def bag(edits: Edits) -> F32:
+    """How often each token occurs in s, as square roots of shares: rows of length 1 [N, V]."""
+    states, place = np.unique(edits.before, return_inverse=True)
+    out = np.zeros((len(states), core.VOCAB_SIZE), np.float32)
+    for i, state in enumerate(states.tolist()):
+        tokens = edits.tokens[edits.offsets[state] : edits.offsets[state + 1]]
+        out[i] = np.bincount(tokens, minlength=core.VOCAB_SIZE) / max(len(tokens), 1)
+    return np.sqrt(out)[place.ravel()]
+
+
+def linear_map(known: Nulls, fitted: F32, held: F32, action: F32, group: I64) -> F32:
+    """Ridge from [features, a] to d, one map for each kind: [N, D]. Of a kind hardly seen, nothing moves.
+
+    `fitted` [F, V] and `held` [N, V] are the features of the fitted edits and of those at hand: t(s), or a bag.
+    """
     seen = [g for g in range(len(GROUPS)) if (known.group == g).sum() >= ENOUGH]
     fit = np.isin(known.group, seen) & ~known.watched
     if not fit.any():
-        return np.zeros_like(z)
-    watched = known.watched
+        return np.zeros((len(held), known.d.shape[1]), np.float32)
 
     def part(mask: NDArray[np.bool_]) -> tuple[F32, F32, F32, I64]:
-        return known.z[mask], known.action[mask], known.d[mask], known.group[mask]
+        return fitted[mask], known.action[mask], known.d[mask], known.group[mask]
 
-    return nulls.linear_map(part(fit), part(watched), (z, action, group))
+    return nulls.linear_map(part(fit), part(known.watched), (held, action, group))

@@ -37,7 +37,7 @@ DESIGN = {
     "predictor_rank_squared", "predictor_rank_entropy", "knn_at_1", "knn_at_5", "knn_at_10", "knn_at_50",
     "edit_knn_at_1", "action_matters", "predictor_rank_share_of_true", "displacement_r2_unwhitened",
 }  # fmt: skip
-EVERY = {"copy", "constant_mean", "zero_action", "shuffled_action", "linear_map"}
+EVERY = {"copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "bag_of_tokens"}
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +229,19 @@ def test_a_note_instead_of_injected_rows(model: Path) -> None:
     assert any("not asked for" in note for note in outcome.notes)
 
 
+def test_a_bag_of_tokens() -> None:
+    from codewm.model.evaluation.readings import bag
+
+    edits = hold_out([Source("a", edit_table(100))]).edits
+    bags = bag(edits)
+    assert bags.shape == (len(edits), codewm_core.VOCAB_SIZE)
+    for i in (0, 3):
+        held = edits.tokens[edits.offsets[edits.before[i]] : edits.offsets[edits.before[i] + 1]].tolist()
+        assert bags[i, held[0]] ** 2 == pytest.approx(held.count(held[0]) / len(held))
+        assert np.square(bags[i]).sum() == pytest.approx(1)
+        assert np.flatnonzero(bags[i]).tolist() == sorted(set(held))
+
+
 def test_a_linear_world_is_read_by_the_linear_null() -> None:
     """The null of the readout is the one that is tested in tests/model/test_metrics.py, per kind."""
     from codewm.model.evaluation.readings import Nulls, linear_map
@@ -237,9 +250,10 @@ def test_a_linear_world_is_read_by_the_linear_null() -> None:
     z, action = rng.normal(size=(400, 4)).astype(np.float32), rng.normal(size=(400, 3)).astype(np.float32)
     group = np.arange(400) % 2
     d = np.where(group[:, None] == 0, 2 * z, -z).astype(np.float32)
-    known = Nulls(z[:300], action[:300], d[:300], group[:300], np.arange(300) >= 270)
-    assert metrics.displacement_r2(linear_map(known, z[300:], action[300:], group[300:]), d[300:]) > 0.99
+    known = Nulls(z[:300], action[:300], d[:300], group[:300], np.arange(300) >= 270, z[:300])
+    predicted = linear_map(known, known.z, z[300:], action[300:], group[300:])
+    assert metrics.displacement_r2(predicted, d[300:]) > 0.99
     seldom = replace(known, group=np.where(np.arange(300) < 5, 2, group[:300]))
-    predicted = linear_map(seldom, z[300:], action[300:], np.full(100, 2))
+    predicted = linear_map(seldom, known.z, z[300:], action[300:], np.full(100, 2))
     assert not predicted.any()  # five edits are not enough to fit anything on
     assert nulls.copy(d).shape == d.shape

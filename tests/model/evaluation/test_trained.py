@@ -134,6 +134,31 @@ def test_an_ablation_and_what_it_keeps(tmp_path: Path, monkeypatch: pytest.Monke
     assert trained[5:] == ["full-seed0", "full-seed1"]
 
 
+def test_a_training_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def stop(text: str) -> None:
+        said.append(text)
+        if "stage 2" in text:
+            raise KeyboardInterrupt
+
+    variation = VARIATIONS[FULL]
+    settings = {**SETTINGS, "steps": 40, "evaluations": 2}
+    held_out = hold_out([Source("a", edit_table(300))])
+    stopped = Runs(request(tmp_path / "a", settings=settings, say=stop), held_out, None)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.figures(FULL, variation, 0)
+    (place,) = (tmp_path / "a").iterdir()
+    assert {p.name for p in place.iterdir()} == {"run"}
+    assert (place / "run" / "state.safetensors").is_file()
+    said.clear()
+    going_on = Runs(request(tmp_path / "a", settings=settings, say=said.append), held_out, None)
+    whole = Runs(request(tmp_path / "b", settings=settings), held_out, None)
+    resumed, straight = going_on.figures(FULL, variation, 0), whole.figures(FULL, variation, 0)
+    assert [r.as_json() for r in resumed.rows] == [r.as_json() for r in straight.rows]
+    assert not (place / "run").exists()
+
+
 def test_every_variation_can_be_trained() -> None:
     runs = Runs(request(Path("/nowhere")), hold_out([Source("a", edit_table(300))]), None)
     plain = runs.config(VARIATIONS[FULL], 0)
