@@ -51,7 +51,7 @@ def to_tables(outcome: Outcome) -> list[Table]:
             raw = [r for r in mine if r.metric.endswith(RAW)]
             tables.append(_figures([r for r in mine if r not in raw], f"{title} ({_data(outcome)})"))
             tables.append(_figures(raw, f"{title}, before the whitening"))
-        tables.append(_injected(pooled))
+        tables += [_injected(pooled, "size", "lines added"), _injected(pooled, "token", "tokens changed")]
         tables.append(_repositories(rows))
     return [table for table in tables if table.row_count]
 
@@ -115,17 +115,17 @@ def _spread(row: Row) -> list[str]:
     return ["" if seen is None else f"{seen:.1%}", " ".join(shown)]
 
 
-def _injected(rows: Sequence[Row]) -> Table:
+def _injected(rows: Sequence[Row], matched: str, size: str) -> Table:
     """Injected edits: the means over kinds, then each kind."""
-    mine = [r for r in rows if r.metric.startswith("injected_")]
-    title = "injected edits: size-matched AUROC of the residual alone (untrained: of no family trained on)"
+    mine = [r for r in rows if r.metric.startswith(f"injected_auroc_{matched}_matched")]
+    title = f"injected edits: AUROC of |d - predicted d| alone, matched on {size} (untrained: no family trained on)"
     table = _table(title, CAPTION if any(row.margins for row in mine) else "")
     table.add_column("kind", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
     names = ("copy", "linear_map", "shuffled_action", *SIZES)
     for name in names:
-        table.add_column("displacement" if name == "copy" else name.replace("_", " "), justify="right")
+        table.add_column("|d|" if name == "copy" else name.replace("_", " "), justify="right")
     for row in mine:
         kind = row.subset
         if row.metric.endswith("_unseen"):
@@ -190,4 +190,4 @@ def _value(row: Row) -> str:
 def _null(row: Row, name: str) -> str:
     if name not in row.nulls:
         return ""
-    return f"{row.nulls[name]:.3f}" + (" <" if name in row.beats else "")
+    return f"{row.nulls[name]:.3f}" + ("<" if name in row.beats else "")

@@ -104,11 +104,12 @@ class _Part:
 
 
 def hold_out(
-    sources: Sequence[Source], *, limit: int = 2_000, fit_limit: int = 4_000, part: str | None = None
+    sources: Sequence[Source], *, limit: int = 2_000, fit_limit: int | None = None, part: str | None = None
 ) -> HeldOut:
     """Gather the edits to test on: at most `limit` of each repository, by whole commits.
 
-    `part` asks for a part of divided corpora. Raises `UserError` where there is nothing to test on.
+    Nulls are fitted on at most `fit_limit` edits of all, by default four times the limit. `part` asks for a part
+    of divided corpora. Raises `UserError` where there is nothing to test on.
     """
     first = sources[0].table
     for source in sources:
@@ -119,7 +120,7 @@ def hold_out(
                 f"{source.name} describes edits by {source.table.action_id}, not {first.action_id}",
                 "harvest them alike",
             )
-    parts, names, about = _parts(sources, limit, fit_limit, part)
+    parts, names, about = _parts(sources, limit, fit_limit or 4 * limit, part)
     edits, states = _edits(parts, [p.held for p in parts])
     fit, _ = _edits(parts, [p.fit for p in parts])
     if len(edits) < 2:

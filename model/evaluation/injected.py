@@ -9,7 +9,7 @@ edit. Suspects are compared with the real edits by `codewm.model.evaluation.matc
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from codewm.model.evaluation.readings import Nulls, Reader, readings
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+METRICS = ("injected_auroc_size_matched", "injected_auroc_token_matched")
+UNSEEN = "_unseen"
 FORMS = ("on top", "alone")
 ORDINARY = 4  # real edits for each one that is corrupted
 _CHUNK = 100  # resamples at a time
@@ -282,15 +284,19 @@ def tally(
     values: F64,
     repositories: Sequence[str],
     resamples: int,
-    step: Callable[[], object] = lambda: None,
 ) -> list[Tally]:
     """Rows of the matched AUROC: the mean over kinds, over kinds of families not trained on, and each kind.
 
-    The means are over kinds and forms that were made at all, of all repositories together and of each.
+    The means are over kinds and forms that were made at all, of all repositories together and of each. Matched on
+    lines added, and in rows of their own on tokens changed: a line may be changed in one token or in thirty.
     """
     edits = injected.edits
     bootstrap = Bootstrap(edits.commit, resamples)
-    stratum = strata(injected.lines_added, edits.repository, injected.kind < 0)
+    sizes = (injected.lines_added, injected.tokens_changed)
+    matchings = {
+        metric: strata(size, edits.repository, injected.kind < 0)
+        for metric, size in zip(METRICS, sizes, strict=True)
+    }
     out = []
     for r in (None, *np.unique(edits.repository).tolist()):
         here = np.ones(len(edits), bool) if r is None else edits.repository == r
@@ -298,22 +304,21 @@ def tally(
         if data and len(np.unique(edits.repository)) == 1:
             continue
         rows = Tally(edits.commit[here], subset="kinds", data=data, resamples=0)
-        _tally(rows, injected, names, values, here, stratum, bootstrap, single=r is None)
-        step()
+        for metric, stratum in matchings.items():
+            _tally(rows, metric, injected, names, values, here, stratum, bootstrap)
         out.append(rows)
     return out
 
 
 def _tally(
     rows: Tally,
+    metric: str,
     injected: Injected,
     names: Sequence[str],
     values: F64,
     here: NDArray[np.bool_],
     stratum: I64,
     bootstrap: Bootstrap,
-    *,
-    single: bool,
 ) -> None:
     ordinary = np.flatnonzero(here & (injected.kind < 0))
     found: dict[tuple[str, str], tuple[F64, F64, int]] = {}
@@ -334,15 +339,12 @@ def _tally(
     for subset, forms in (("kinds", FORMS), *((f"kinds, {form}", (form,)) for form in FORMS)):
         rows.subset = subset
         keys = [key for key in found if key[1] in forms]
-        for metric, chosen in (
-            ("injected_auroc_size_matched", keys),
-            ("injected_auroc_size_matched_unseen", [key for key in keys if key[0] in untrained]),
-        ):
-            _mean(rows, metric, [found[key] for key in chosen], names, [f"{k}, {f}" for k, f in chosen])
-    if single:
+        for name, chosen in ((metric, keys), (metric + UNSEEN, [key for key in keys if key[0] in untrained])):
+            _mean(rows, name, [found[key] for key in chosen], names, [f"{k}, {f}" for k, f in chosen])
+    if not rows.data:
         for (kind, form), one in found.items():
             rows.subset = f"{kind}, {form}"
-            _mean(rows, "injected_auroc_size_matched", [one], names, [], trained=kind not in untrained)
+            _mean(rows, metric, [one], names, [], trained=kind not in untrained)
         rows.subset = "kinds"
 
 

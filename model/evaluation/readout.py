@@ -104,13 +104,19 @@ def about_of(request: Request, held_out: HeldOut) -> dict[str, Any]:
 
 
 def injections(request: Request, held_out: HeldOut, notes: list[str]) -> injection.Injected | None:
-    """Corrupted edits of the clones at hand; a note where there are none."""
-    clones = sum(len(s.clones) for s in request.sources)
-    if not request.injections or not clones:
-        if request.injections:
-            notes.append("no injected edits: they need sources; name clones, or --clones FOLDER for a corpus")
+    """Corrupted edits of the clones at hand; a note on what has none."""
+    if not request.injections:
         return None
-    request.say(f"corrupting edits of {clones} clone{'s' if clones > 1 else ''}")
+    cloned = {name for source in request.sources for name in source.clones}
+    wanted = [held_out.repositories[r] for r in np.unique(held_out.edits.repository)]
+    missing = [name for name in wanted if name not in cloned]
+    if missing:
+        names = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
+        notes.append(f"no injected edits of {names}: they need sources; name clones, or --clones FOLDER")
+    if len(missing) == len(wanted):
+        return None
+    count = len(wanted) - len(missing)
+    request.say(f"corrupting edits of {count} clone{'s' if count > 1 else ''}")
     made = injection.inject(
         request.sources, request.injections, held_out.action_id, held_out.window,
         part=request.part, threads=request.threads,

@@ -109,9 +109,22 @@ def test_the_rows(made: Injected) -> None:
     assert 0 < len(untrained) < len(every)
     noise = np.random.default_rng(0).random((len(suspect), 1))
     by_kind = injection.tally(made, [""], noise, ["repo"], 0)[0].rows
-    mean = next(r for r in by_kind if r.subset == "kinds" and not r.metric.endswith("unseen"))
-    assert mean.value == pytest.approx(np.mean([r.value for r in by_kind if "trained" in r.more]))
-    assert mean.interval is None
+    for metric in injection.METRICS:
+        mean = next(r for r in by_kind if r.subset == "kinds" and r.metric == metric)
+        each = [r.value for r in by_kind if "trained" in r.more and r.metric == metric]
+        assert mean.value == pytest.approx(np.mean(each))
+        assert mean.interval is None
+
+
+def test_each_size_is_worth_nothing_where_it_is_matched(made: Injected) -> None:
+    few = made.lines_added <= 5, made.tokens_changed <= 5
+    values = np.stack([np.where(few[0], made.lines_added, 9), np.where(few[1], made.tokens_changed, 9)], 1)
+    tallies = injection.tally(made, ["", "tokens"], values.astype(float), ["repo"], 0)
+    for row in (r for t in tallies for r in t.rows):
+        if row.metric.startswith("injected_auroc_size"):
+            assert row.value == 0.5
+        else:
+            assert row.nulls["tokens"] == 0.5
 
 
 def test_clones_that_are_not_the_ones(table: EditTable, tmp_path: Path) -> None:
