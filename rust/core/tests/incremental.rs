@@ -1,8 +1,5 @@
 //! Claim: a version parsed after another (`incremental::parse_after`) has the units, tokens, positions and names of
 //! the same version parsed by itself (`units::parse`), whatever came before it.
-//!
-//! What was learnt of one case is used in the next (`shapes.rs` keeps it for the process), so the cases also test
-//! each other.
 
 use versions::check;
 

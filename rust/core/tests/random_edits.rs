@@ -5,7 +5,7 @@ use versions::check;
 
 mod versions;
 
-/// Of every kind of line, alone: what one teaches must hold for the other.
+/// Of every kind of line, alone.
 #[test]
 fn every_pool_line_after_every_other() {
     for setting in [
