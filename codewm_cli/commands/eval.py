@@ -28,7 +28,7 @@ STDOUT = "-"
 
 def run(
     suite: Annotated[
-        str, typer.Argument(metavar="SUITE", help="readout, seeds or ablation; 'list' says what each does.")
+        str, typer.Argument(metavar="SUITE", help="Which suite; 'list' says what each of them does.")
     ],
     data: Annotated[
         list[Path] | None,

@@ -34,6 +34,11 @@ F64 = NDArray[np.float64]
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """97.5% points of Student's t for 1 to 9 degrees of freedom."""
 SPREAD_BAR = 0.15  # relative, of a row over three seeds
+SPREAD_OF = (
+    "displacement_r2", "nearer_than_copy", "delta_cosine", "same_action_rank", "predictor_rank_squared",
+    "injected_auroc_size_matched", "injected_auroc_size_matched_unseen",
+)  # fmt: skip
+"""The rows, of modified units, that are to be alike over seeds."""
 
 
 def run(request: Request, emit: Emit) -> Outcome:
@@ -63,7 +68,8 @@ def run(request: Request, emit: Emit) -> Outcome:
             figures.append(runs.figures(FULL, VARIATIONS[FULL], seed))
             emit([seed_row(row, seed) for row in figures[-1].rows if not row.data])
         outcome.model = [{"name": FULL, "seed": seed} for seed in range(request.seeds)]
-    outcome.rows = [*over_seeds([f.rows for f in figures]), *matrix([f.cosines for f in figures])]
+    rows = over_seeds([f.rows for f in figures])
+    outcome.rows = [*rows, *worst_spread(rows), *matrix([f.cosines for f in figures])]
     emit(outcome.rows)
     pooled = [r for r in outcome.rows if not r.data and r.subset in ("modified", "kinds")]
     chart = chart_of(
@@ -118,6 +124,20 @@ def relative_spread(values: Sequence[float]) -> float:
     spread = max(values) - min(values)
     mean = abs(float(np.mean(values)))
     return 0.0 if spread == 0 else (spread / mean if mean > 0 else math.inf)
+
+
+def worst_spread(rows: Sequence[Row]) -> list[Row]:
+    """One row: the largest relative spread of those that have to be alike, and which one that is."""
+    mine = [r for r in rows if not r.data and r.subset in ("modified", "kinds") and r.metric in SPREAD_OF]
+    if not mine:
+        return []
+    worst = max(mine, key=lambda r: r.more["relative_spread"])
+    return [
+        Row(
+            "worst_relative_spread", "all", worst.more["relative_spread"], None, len(mine),
+            {"bar": SPREAD_BAR}, more={"row": worst.metric},
+        )
+    ]  # fmt: skip
 
 
 def matrix(cosines: Sequence[F64]) -> list[Row]:

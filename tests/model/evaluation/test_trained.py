@@ -85,6 +85,10 @@ def test_seeds_of_given_models(tmp_path: Path) -> None:
     (row,) = rows_of(outcome.rows, metric="delta_cosine", subset="modified")
     assert len(set(row.more["seeds"])) == 3
     assert row.value == pytest.approx(np.mean(row.more["seeds"]))
+    (worst,) = rows_of(outcome.rows, metric="worst_relative_spread")
+    main = [r for r in outcome.rows if r.metric in seeds.SPREAD_OF and r.subset == "modified" and not r.data]
+    assert worst.value == max(r.more["relative_spread"] for r in main)
+    assert worst.nulls == {"bar": 0.15}
     (agreed,) = rows_of(outcome.rows, metric="cross_seed_rank_correlation")
     assert np.diag(agreed.more["matrix"]).tolist() == pytest.approx([1, 1, 1])
     assert abs(agreed.nulls["shuffled"]) < 0.3
