@@ -5,6 +5,7 @@
 3. `ablation` sets each variation beside the full recipe on the same edits, with the difference and its interval.
 4. What is finished is not done again; another question is; a run that was interrupted goes on.
 5. Every variation is a configuration that can be trained, and differs from the full recipe.
+6. The folder of a training run is a model, read as the file that is exported from it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import numpy as np
 import pytest
 
 from codewm.corpus.errors import UserError
+from codewm.model.batches import prepare
+from codewm.model.checkpoint import RunFolder
 from codewm.model.evaluation import ablation, seeds
 from codewm.model.evaluation.held_out import Source, hold_out
 from codewm.model.evaluation.metrics import Row
+from codewm.model.evaluation.readings import Reader, read
 from codewm.model.evaluation.result import Request
 from codewm.model.evaluation.runs import Runs
+from codewm.model.evaluation.subject import load
 from codewm.model.evaluation.variations import FULL, VARIATIONS
-from tests.model.synthetic import TINY_SHAPE, edit_table
+from codewm.model.train import train
+from tests.model.synthetic import TINY_SHAPE, edit_table, tiny_config
 from tests.scoring.random_model import write_random_model
 
 SETTINGS: dict[str, Any] = {
@@ -182,3 +188,23 @@ def test_a_variation_that_is_not_there(tmp_path: Path) -> None:
         ablation.run(request(tmp_path, only=["magic"]), lambda rows: None)
     with pytest.raises(UserError, match="its own models"):
         ablation.run(request(tmp_path, models=["base"]), lambda rows: None)
+
+
+def test_a_run_is_a_model(tmp_path: Path) -> None:
+    config = tiny_config(steps=12)
+    folder = RunFolder(tmp_path / "20260101-s0")
+    out = tmp_path / "m.safetensors"
+    train(prepare([edit_table(300)], config), config, folder, output=out, quant="f32", shape=TINY_SHAPE)
+    run, file = load(str(folder.path)), load(str(out))
+    assert (run.name, run.quant, run.action) == ("20260101-s0", "f32", "v15")
+    assert run.quantised is not None
+    held_out = hold_out([Source("a", edit_table(300))])
+    first, second = (read(Reader(s.engine, "v15", 1), held_out) for s in (run, file))
+    assert np.array_equal(first.predictions[""], second.predictions[""])
+    assert np.array_equal(first.d, second.d)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no model"):
+        load(str(tmp_path / "empty"))
+    (tmp_path / "text.safetensors").write_text("text")
+    with pytest.raises(UserError, match="not a usable model"):
+        load(str(tmp_path / "text.safetensors"))
