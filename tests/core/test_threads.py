@@ -32,6 +32,8 @@ print(len(codewm_core.units(source)))
 def test_the_thread_that_loads_the_core_may_end() -> None:
     """mimalloc 3 belongs to the thread that loads it: this ended in a segmentation fault."""
     source = Path(__file__).parents[2] / "corpus" / "edits.py"
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(source)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(source)], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 10

@@ -430,39 +430,55 @@ fn added_names(
     after: (&TokenStream, &[u8]),
     module: Option<Side<'_>>,
 ) -> Vec<AddedName> {
-    let mut counts: HashMap<&[u8], i64> = HashMap::new();
-    if let Some((unit, source)) = before {
-        for n in &unit.names {
-            *counts.entry(text(source, n)).or_insert(0) += 1;
-        }
-    }
-    let before_names: HashSet<&[u8]> = counts.keys().copied().collect();
     let (unit, source) = after;
-    let mut uses: HashMap<&[u8], NameFlags> = HashMap::new();
-    for n in &unit.names {
-        *counts.entry(text(source, n)).or_insert(0) -= 1;
-        *uses.entry(text(source, n)).or_insert(0) |= n.flags;
+    let (old, old_source) = before.map_or((&[][..], source), |(u, s)| (&u.names[..], s));
+    // What both sides share at their ends can make no count grow; most names are there.
+    let new = &unit.names[..];
+    let same = |(x, y): &(&NameUse, &NameUse)| text(old_source, x) == text(source, y);
+    let prefix = old.iter().zip(new).take_while(same).count();
+    let rest = old[prefix..].iter().rev().zip(new[prefix..].iter().rev());
+    let suffix = rest.take_while(same).count();
+    let mut counts: HashMap<&[u8], i64> = HashMap::new();
+    for n in &new[prefix..new.len() - suffix] {
+        *counts.entry(text(source, n)).or_insert(0) += 1;
     }
-    let mut out = Vec::new();
-    for n in &unit.names {
+    for n in &old[prefix..old.len() - suffix] {
+        *counts.entry(text(old_source, n)).or_insert(0) -= 1;
+    }
+    counts.retain(|_, growth| *growth > 0);
+    if counts.is_empty() {
+        return Vec::new();
+    }
+    let mut grown: HashMap<&[u8], AddedName> = HashMap::with_capacity(counts.len());
+    let mut order = Vec::with_capacity(counts.len());
+    for n in new {
         let name = text(source, n);
-        let Some(flags) = uses.remove(name) else {
+        if !counts.contains_key(name) {
             continue;
-        };
-        if counts.get(name).is_some_and(|&c| c < 0) {
-            let mut flags = flags;
-            if before_names.contains(name) {
-                flags |= NAME_IN_UNIT;
-            }
-            if module.is_some_and(|m| m.parsed.has_name(m.source, fnv1a_64(name))) {
-                flags |= NAME_IN_MODULE;
-            }
-            out.push(AddedName {
-                name: String::from_utf8_lossy(name).into_owned(),
-                flags,
-                line: n.line,
-            });
         }
+        let added = grown.entry(name).or_insert_with(|| {
+            order.push(name);
+            AddedName {
+                name: String::from_utf8_lossy(name).into_owned(),
+                flags: 0,
+                line: n.line,
+            }
+        });
+        added.flags |= n.flags;
+    }
+    for n in old {
+        if let Some(added) = grown.get_mut(text(old_source, n)) {
+            added.flags |= NAME_IN_UNIT;
+        }
+    }
+    let mut out = Vec::with_capacity(order.len());
+    for name in order {
+        out.extend(grown.remove(name).map(|mut added| {
+            if module.is_some_and(|m| m.parsed.has_name(m.source, fnv1a_64(name))) {
+                added.flags |= NAME_IN_MODULE;
+            }
+            added
+        }));
     }
     out
 }

@@ -200,25 +200,34 @@ fn ends_in_colon(text: &[u8], end: usize) -> bool {
 /// character from ending it even in a raw string.
 pub(crate) fn string_end(text: &[u8], at: usize) -> Result<usize, Irregular> {
     let quote = text[at];
-    let triple = text[at..].starts_with(&[quote; 3]);
-    let mut i = at + if triple { 3 } else { 1 };
+    if text[at..].starts_with(&[quote; 3]) {
+        return long_string_end(text, at + 3, quote);
+    }
+    let mut i = at + 1;
     while let Some(&b) = text.get(i) {
         match b {
             b'\\' => i += 2,
-            b'\n' if !triple => return Err(Irregular),
-            b if b == quote => {
-                if !triple {
-                    return Ok(i + 1);
-                }
-                if text[i..].starts_with(&[quote; 3]) {
-                    return Ok(i + 3);
-                }
-                i += 1;
-            }
+            b'\n' => return Err(Irregular),
+            b if b == quote => return Ok(i + 1),
             _ => i += 1,
         }
     }
     Err(Irregular)
+}
+
+/// One past the string in three quotes whose contents start at `at`.
+fn long_string_end(text: &[u8], mut at: usize, quote: u8) -> Result<usize, Irregular> {
+    loop {
+        let rest = text.get(at..).ok_or(Irregular)?;
+        at += memchr::memchr2(quote, b'\\', rest).ok_or(Irregular)?;
+        if text[at] == b'\\' {
+            at += 2;
+        } else if text[at..].starts_with(&[quote; 3]) {
+            return Ok(at + 3);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 /// What is known of a suite from the version before: keeps [`cut`] from reading again what did not change.

@@ -1,8 +1,11 @@
 //! Bytes of text: what two have in common at their ends, lines counted and compared.
 
-use imara_diff::{Algorithm, Diff, InternedInput};
+use imara_diff::{Algorithm, Diff, InternedInput, Interner};
 
 use crate::units::Origin;
+
+/// Bytes of a line, about.
+const LINE: usize = 32;
 
 /// Counts lines forwards from a known place.
 pub(crate) struct LineCounter<'a> {
@@ -76,7 +79,13 @@ pub(crate) fn line_counts(before: &[u8], after: &[u8]) -> (u32, u32) {
     if before.is_empty() || after.is_empty() {
         return (lines(after).count() as u32, lines(before).count() as u32);
     }
-    let mut input = InternedInput::default();
+    // The tables are made as large as they will have to be.
+    let expected = |text: &[u8]| text.len() / LINE + 1;
+    let mut input = InternedInput {
+        before: Vec::with_capacity(expected(before)),
+        after: Vec::with_capacity(expected(after)),
+        interner: Interner::new(expected(before).max(expected(after))),
+    };
     input.update_before(lines(before));
     input.update_after(lines(after));
     let diff = Diff::compute(Algorithm::Histogram, &input);

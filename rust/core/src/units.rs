@@ -4,16 +4,18 @@
 //! occurs again in a file gets `#2`, `#3`. Runs of module statements are named after the definition before them,
 //! so that a statement added in one run does not rename the others.
 
-use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 use tree_sitter::{Node, Parser, Tree};
 
 use crate::error::{Error, Result};
 use crate::pieces::{Item, Module, Run};
 use crate::tokens::{Setting, TokenStream, is_definition, line_of};
-use crate::vocab::{self, Fnv64, fnv1a_64};
+use crate::vocab::{self, fnv1a_64};
 
 /// Larger sources are refused: a name's position is stored in 32 bits.
 pub const MAX_SOURCE_BYTES: usize = 64 << 20;
@@ -376,25 +378,33 @@ pub(crate) fn run_name(after: Option<&str>) -> String {
 }
 
 /// What "this unit's own text" means: its nodes' source without left-out definitions and blank lines.
+///
+/// It says which units are the same in two versions, within one process, and nothing is stored of it. So it is
+/// seeded anew for each process: nobody can write a change that has the hash of what it replaces.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SourceHash(pub(crate) u64);
+
+static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 impl SourceHash {
     /// The hash of one node by its byte range; `left_out` are ranges inside it, in order.
     pub(crate) fn of(source: &[u8], node: (usize, usize), left_out: &[(usize, usize)]) -> u64 {
-        let mut hash = Fnv64::default();
+        let mut hash = SEED.build_hasher();
         let mut at = node.0;
         for &(start, end) in left_out.iter().chain([&(node.1, node.1)]) {
-            for l in source[at..start.max(at)].split(|&b| b == b'\n') {
-                let l = l.trim_ascii_end();
-                if !l.is_empty() {
-                    hash.write(l);
-                    hash.write(b"\n");
+            let mut rest = &source[at..start.max(at)];
+            while !rest.is_empty() {
+                let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                let line = rest[..end].trim_ascii_end();
+                if !line.is_empty() {
+                    hash.write(line);
+                    hash.write_usize(line.len());
                 }
+                rest = rest.get(end + 1..).unwrap_or(&[]);
             }
             at = end.max(at);
         }
-        hash.0
+        hash.finish()
     }
 
     /// Adds a node by its [`SourceHash::of`].

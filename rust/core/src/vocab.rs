@@ -153,26 +153,9 @@ pub(crate) fn fnv1a_32_on(hash: u32, byte: u8) -> u32 {
 
 /// FNV-1a, 64 bits.
 pub fn fnv1a_64(bytes: &[u8]) -> u64 {
-    let mut hash = Fnv64::default();
-    hash.write(bytes);
-    hash.0
-}
-
-/// FNV-1a, 64 bits, of what comes piece by piece.
-pub(crate) struct Fnv64(pub(crate) u64);
-
-impl Default for Fnv64 {
-    fn default() -> Self {
-        Fnv64(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv64 {
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |h, &b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    }
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 impl Vocabulary {
