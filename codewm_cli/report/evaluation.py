@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
+from codewm.model.evaluation.variations import COMPARED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,14 +27,6 @@ BY_REPOSITORY = (
     "displacement_r2", "nearer_than_copy", "delta_cosine", "same_action_rank", "action_matters",
     "predictor_rank_squared", "edit_knn_at_1", "injected_auroc_size_matched",
 )  # fmt: skip
-MAIN = (
-    "displacement_r2",
-    "nearer_than_copy",
-    "delta_cosine",
-    "same_action_rank",
-    "predictor_rank_squared",
-    "injected_auroc_size_matched",
-)
 RAW = "_unwhitened"
 CAPTION = "< the model is better: the 95% interval of the difference, over commits, excludes 0"
 
@@ -152,8 +145,8 @@ def _repositories(rows: Sequence[Row]) -> Table:
 
 def _variations(rows: Sequence[Row]) -> Table:
     """Variations below each other; in brackets, the difference to the full recipe, with * where it is clear."""
-    mine = [r for r in rows if r.subset in ("modified", "kinds") and r.metric in MAIN]
-    shown = [m for m in MAIN if any(r.metric == m for r in mine)]
+    mine = [r for r in rows if r.subset in ("modified", "kinds") and r.metric in COMPARED]
+    shown = [m for m in COMPARED if any(r.metric == m for r in mine)]
     table = _table(
         "variations of the recipe, modified units",
         "in brackets: the difference to the full recipe; * its 95% interval, over commits, excludes 0",

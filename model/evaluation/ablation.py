@@ -19,16 +19,7 @@ from codewm.model.evaluation.readout import Figures, about_of, data_of, gather, 
 from codewm.model.evaluation.result import Chart, Emit, Mark, Outcome, Request
 from codewm.model.evaluation.runs import Runs, by_key
 from codewm.model.evaluation.seeds import over_seeds
-from codewm.model.evaluation.variations import FULL, VARIATIONS
-
-SHOWN = (
-    "displacement_r2",
-    "nearer_than_copy",
-    "delta_cosine",
-    "same_action_rank",
-    "predictor_rank_squared",
-    "injected_auroc_size_matched",
-)
+from codewm.model.evaluation.variations import COMPARED, FULL, VARIATIONS
 
 
 def run(request: Request, emit: Emit) -> Outcome:
@@ -88,7 +79,7 @@ def varied(name: str, figures: Sequence[Figures], full: Sequence[Figures]) -> li
 def charts(rows: Sequence[Row]) -> list[Chart]:
     """For each of the main rows, the variations below each other."""
     made = []
-    for metric in SHOWN:
+    for metric in COMPARED:
         marks = [
             Mark(row.more["variation"], row.value, row.interval, row.nulls)
             for row in rows

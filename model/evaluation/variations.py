@@ -10,6 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+COMPARED = (
+    "displacement_r2",
+    "nearer_than_copy",
+    "delta_cosine",
+    "same_action_rank",
+    "predictor_rank_squared",
+    "injected_auroc_size_matched",
+)
+"""The figures that variations are set side by side by, in tables and charts."""
 FULL = "full"
 
 

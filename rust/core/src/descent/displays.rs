@@ -27,8 +27,7 @@ impl Parser<'_> {
             }
             Tok::For | Tok::Async if !splat => {
                 self.insert(mark, self.kinds.generator_expression);
-                self.clauses()?;
-                self.expect(Tok::RightParen)?;
+                self.clauses(Tok::RightParen)?;
             }
             Tok::Comma => {
                 self.insert(mark, self.kinds.tuple);
@@ -50,8 +49,7 @@ impl Parser<'_> {
         let splat = self.element()?;
         if matches!(self.kind(), Tok::For | Tok::Async) && !splat {
             self.insert(mark, self.kinds.list_comprehension);
-            self.clauses()?;
-            self.expect(Tok::RightBracket)?;
+            self.clauses(Tok::RightBracket)?;
         } else {
             self.insert(mark, self.kinds.list);
             self.elements(Tok::RightBracket)?;
@@ -81,16 +79,14 @@ impl Parser<'_> {
             self.expression()?;
             if matches!(self.kind(), Tok::For | Tok::Async) {
                 self.insert(mark, self.kinds.dictionary_comprehension);
-                self.clauses()?;
-                self.expect(Tok::RightBrace)?;
+                self.clauses(Tok::RightBrace)?;
             } else {
                 self.insert(mark, self.kinds.dictionary);
                 self.pairs()?;
             }
         } else if matches!(self.kind(), Tok::For | Tok::Async) && !splat {
             self.insert(mark, self.kinds.set_comprehension);
-            self.clauses()?;
-            self.expect(Tok::RightBrace)?;
+            self.clauses(Tok::RightBrace)?;
         } else {
             self.insert(mark, self.kinds.set);
             self.elements(Tok::RightBrace)?;
@@ -147,8 +143,8 @@ impl Parser<'_> {
         self.close(close)
     }
 
-    /// The clauses of a comprehension.
-    fn clauses(&mut self) -> Option<()> {
+    /// The clauses of a comprehension, up to the bracket that ends it.
+    fn clauses(&mut self, close: Tok) -> Option<()> {
         loop {
             match self.kind() {
                 Tok::For | Tok::Async => {
@@ -168,7 +164,7 @@ impl Parser<'_> {
                     self.step();
                     self.disjunction()?;
                 }
-                _ => return Some(()),
+                _ => return self.expect(close).map(|_| ()),
             }
         }
     }
@@ -204,9 +200,7 @@ impl Parser<'_> {
                             return None;
                         }
                         self.stream.tokens[mark.token] = self.kinds.generator_expression;
-                        self.clauses()?;
-                        self.expect(Tok::RightParen)?;
-                        return Some(());
+                        return self.clauses(Tok::RightParen);
                     }
                 }
             }
