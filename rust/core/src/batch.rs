@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use hashbrown::{HashMap, HashSet};
 use rayon::prelude::*;
 
+use crate::action::Version;
 use crate::decode::decode;
-use crate::diff::{FileDiff, Options, Side, diff};
+use crate::diff::{FileDiff, Options, Side, describe, diff};
 use crate::error::{Error, Result};
 use crate::tokens::NameUse;
-use crate::units::{Parsed, parse, tokenize};
+use crate::units::{Kind, Parsed, parse, tokenize};
 
 /// Runs `work` on `threads` threads; 0 means all cores. The result does not depend on the number.
 pub fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -45,6 +46,34 @@ pub fn diff_pairs(
         .par_iter()
         .map(|&(b, a)| diff(b.map(side).transpose()?, a.map(side).transpose()?, options))
         .collect()
+}
+
+/// The actions of modified units that are known by their states alone, one after the other; kinds by their number.
+pub fn describe_all(
+    before: &[&[u16]],
+    after: &[&[u16]],
+    kinds: &[u8],
+    version: Version,
+) -> Result<Vec<f32>> {
+    if before.len() != after.len() || before.len() != kinds.len() {
+        return Err(Error::InvalidInput(format!(
+            "{} states before, {} after and {} kinds are not of the same edits",
+            before.len(),
+            after.len(),
+            kinds.len()
+        )));
+    }
+    let rows: Vec<Vec<f32>> = (before, after, kinds)
+        .into_par_iter()
+        .map(|(before, after, &kind)| {
+            let kind = Kind::from_number(kind)
+                .ok_or_else(|| Error::InvalidInput(format!("there is no kind {kind}")))?;
+            let mut out = Vec::with_capacity(version.dim());
+            describe(before, after, kind, version, &mut out);
+            Ok(out)
+        })
+        .collect::<Result<_>>()?;
+    Ok(rows.concat())
 }
 
 /// The tokens of each whole source.

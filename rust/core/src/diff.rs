@@ -7,7 +7,7 @@
 use hashbrown::{HashMap, HashSet};
 use imara_diff::{Algorithm, Diff, InternedInput};
 
-use crate::action::{self, EditView};
+use crate::action::{self, EditView, Version};
 use crate::error::Result;
 use crate::texts::line_counts;
 use crate::tokens::{NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream};
@@ -385,6 +385,21 @@ impl TokenChanges {
             added,
         }
     }
+}
+
+/// Appends the action of a modified unit that is only known by its two states; a diff describes whole units, so where
+/// states are windowed the two differ in what is relative to the length.
+pub fn describe(before: &[u16], after: &[u16], kind: Kind, version: Version, out: &mut Vec<f32>) {
+    let changes = TokenChanges::between(before, after);
+    let edit = EditView {
+        kind,
+        before: Some(before),
+        after: Some(after),
+        first_change: changes.first,
+        removed: &changes.removed,
+        added: &changes.added,
+    };
+    action::encode(&edit, version, out);
 }
 
 /// The window rule, version 1: units up to the window are whole; longer ones start a quarter of a window before

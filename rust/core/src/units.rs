@@ -34,6 +34,15 @@ pub enum Kind {
     Module = 3,
 }
 
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Kind::Function, Kind::Method, Kind::Class, Kind::Module]
+            .into_iter()
+            .find(|&kind| kind as u8 == number)
+    }
+}
+
 /// Names of the kinds, in the order of their numbers.
 pub const KIND_NAMES: [&str; 4] = ["function", "method", "class", "module"];
 

@@ -43,10 +43,10 @@ impl Engine {
             ("dim", c.dim),
             ("heads", c.heads),
             ("mlp", c.mlp),
-            ("target_loops", c.target_loops),
-            ("online_loops", c.online_loops),
-            ("predictor_blocks", c.predictor_blocks),
-            ("predictor_loops", c.predictor_loops),
+            ("loops", c.loops),
+            ("latent", c.latent),
+            ("predictor", c.predictor),
+            ("critic", c.critic),
             ("action_dim", c.action_dim),
         ] {
             dict.set_item(name, value)?;
@@ -65,26 +65,9 @@ impl Engine {
         Ok(dict)
     }
 
-    /// t(s), whitened: one row per unit.
-    #[pyo3(signature = (tokens, offsets, *, threads = 0))]
-    fn encode_target<'py>(
-        &self,
-        py: Python<'py>,
-        tokens: PyReadonlyArray1<'py, u16>,
-        offsets: PyReadonlyArray1<'py, i64>,
-        threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let (tokens, offsets) = (owned(&tokens), owned(&offsets));
-        let rows = py.detach(|| {
-            self.inner
-                .encode_target(&split(&tokens, &offsets)?, threads)
-        });
-        self.rows(py, rows)
-    }
-
     /// f(s): one row per unit.
     #[pyo3(signature = (tokens, offsets, *, threads = 0))]
-    fn encode_online<'py>(
+    fn encode<'py>(
         &self,
         py: Python<'py>,
         tokens: PyReadonlyArray1<'py, u16>,
@@ -92,42 +75,57 @@ impl Engine {
         threads: usize,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (tokens, offsets) = (owned(&tokens), owned(&offsets));
-        let rows = py.detach(|| {
-            self.inner
-                .encode_online(&split(&tokens, &offsets)?, threads)
-        });
-        self.rows(py, rows)
+        let rows = py.detach(|| self.inner.encode(&split(&tokens, &offsets)?, threads));
+        to_rows(py, rows, self.inner.config.width())
     }
 
-    /// h(a): one row per action.
-    fn encode_action<'py>(
+    /// t(s): one row per row f(s).
+    fn target<'py>(
         &self,
         py: Python<'py>,
-        actions: PyReadonlyArray2<'py, f32>,
+        f: PyReadonlyArray2<'py, f32>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let actions = matrix("actions", &actions, self.inner.config.action_dim)?;
-        let rows = py.detach(|| self.inner.encode_action(&actions));
-        self.rows(py, rows)
+        let f = matrix("f", &f, self.inner.config.width())?;
+        let rows = py.detach(|| self.inner.target(&f));
+        to_rows(py, rows, self.inner.config.latent)
     }
 
-    /// g(f(s), h(a)): one predicted displacement per state and action latent.
+    /// g(x(s), a): one predicted displacement per row f(s) and action.
     fn predict<'py>(
         &self,
         py: Python<'py>,
-        state: PyReadonlyArray2<'py, f32>,
-        action: PyReadonlyArray2<'py, f32>,
+        f: PyReadonlyArray2<'py, f32>,
+        actions: PyReadonlyArray2<'py, f32>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let state = matrix("state", &state, self.inner.config.dim)?;
-        let action = matrix("action", &action, self.inner.config.dim)?;
-        let rows = py.detach(|| self.inner.predict(&state, &action));
-        self.rows(py, rows)
+        let f = matrix("f", &f, self.inner.config.width())?;
+        let actions = matrix("actions", &actions, self.inner.config.action_dim)?;
+        let rows = py.detach(|| self.inner.predict(&f, &actions));
+        to_rows(py, rows, self.inner.config.latent)
+    }
+
+    /// What the critic says of each edit: one value per row.
+    fn doubt<'py>(
+        &self,
+        py: Python<'py>,
+        f: PyReadonlyArray2<'py, f32>,
+        f_after: PyReadonlyArray2<'py, f32>,
+        residual: PyReadonlyArray2<'py, f32>,
+        actions: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let c = &self.inner.config;
+        let f = matrix("f", &f, c.width())?;
+        let f_after = matrix("f_after", &f_after, c.width())?;
+        let residual = matrix("residual", &residual, c.latent)?;
+        let actions = matrix("actions", &actions, c.action_dim)?;
+        let values = py.detach(|| self.inner.doubt(&f, &f_after, &residual, &actions));
+        Ok(PyArray1::from_vec(py, values.map_err(to_py)?))
     }
 
     fn __repr__(&self) -> String {
         let c = &self.inner.config;
         format!(
-            "Engine(dim={}, window={}, vocab_size={})",
-            c.dim, c.window, c.vocab_size
+            "Engine(dim={}, latent={}, window={}, vocab_size={})",
+            c.dim, c.latent, c.window, c.vocab_size
         )
     }
 }
@@ -140,21 +138,21 @@ impl Engine {
             inner: loaded.map_err(to_py)?,
         })
     }
+}
 
-    fn rows<'py>(
-        &self,
-        py: Python<'py>,
-        rows: Result<Vec<f32>, Error>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let rows = rows.map_err(to_py)?;
-        let dim = self.inner.config.dim;
-        let shape = [rows.len() / dim, dim];
-        PyArray1::from_vec(py, rows).reshape(shape)
-    }
+/// Rows of `width` values as an array.
+fn to_rows<'py>(
+    py: Python<'py>,
+    rows: Result<Vec<f32>, Error>,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let rows = rows.map_err(to_py)?;
+    let shape = [rows.len() / width, width];
+    PyArray1::from_vec(py, rows).reshape(shape)
 }
 
 /// A copy: another Python thread may write to the array while the GIL is released.
-fn owned<T: numpy::Element + Copy>(array: &PyReadonlyArray1<'_, T>) -> Vec<T> {
+pub(crate) fn owned<T: numpy::Element + Copy>(array: &PyReadonlyArray1<'_, T>) -> Vec<T> {
     array.as_array().iter().copied().collect()
 }
 
@@ -171,7 +169,7 @@ fn matrix(name: &str, array: &PyReadonlyArray2<'_, f32>, width: usize) -> PyResu
 }
 
 /// The units that `offsets` cuts from `tokens`.
-fn split<'t>(tokens: &'t [u16], offsets: &[i64]) -> Result<Vec<&'t [u16]>, Error> {
+pub(crate) fn split<'t>(tokens: &'t [u16], offsets: &[i64]) -> Result<Vec<&'t [u16]>, Error> {
     let bad = |what: String| Error::InvalidInput(what);
     let ends: Vec<usize> = offsets
         .iter()

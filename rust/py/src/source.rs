@@ -7,11 +7,12 @@ use codewm_core::diff::{FileDiff, Options};
 use codewm_core::units::KIND_NAMES;
 use codewm_core::vocab::{self, IdRange, vocabulary};
 use codewm_core::{action, batch, diff, tokens, units};
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, ToPyArray};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::engine::{owned, split};
 use crate::error::to_py;
 
 /// Two-dimensional arrays travel flat with their number of columns.
@@ -271,6 +272,30 @@ impl Columns {
     }
 }
 
+/// Actions [N, A] of modified units, from the states of both sides and the unit's kind.
+#[pyfunction]
+fn describe_states<'py>(
+    py: Python<'py>,
+    before: (PyReadonlyArray1<'py, u16>, PyReadonlyArray1<'py, i64>),
+    after: (PyReadonlyArray1<'py, u16>, PyReadonlyArray1<'py, i64>),
+    kinds: PyReadonlyArray1<'py, u8>,
+    action: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let version = action::Version::parse(action).map_err(to_py)?;
+    let (b, a) = (
+        (owned(&before.0), owned(&before.1)),
+        (owned(&after.0), owned(&after.1)),
+    );
+    let kinds = owned(&kinds);
+    let flat = py
+        .detach(|| {
+            let (b, a) = (split(&b.0, &b.1)?, split(&a.0, &a.1)?);
+            batch::describe_all(&b, &a, &kinds, version)
+        })
+        .map_err(to_py)?;
+    rows(py, flat, version.dim())
+}
+
 /// Adds functions and constants to the module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(vocabulary_names, m)?)?;
@@ -278,6 +303,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(identifiers, m)?)?;
     m.add_function(wrap_pyfunction!(unit_rows, m)?)?;
     m.add_function(wrap_pyfunction!(diff_units, m)?)?;
+    m.add_function(wrap_pyfunction!(describe_states, m)?)?;
     let v = vocabulary();
     m.add("TOKENIZER_ID", v.id())?;
     m.add("VOCAB_SIZE", v.names().len())?;

@@ -70,6 +70,7 @@ __all__ = [
     "TokenizerMismatch",
     "Unit",
     "assign_chains",
+    "describe_states",
     "diff_units",
     "identifiers",
     "tokenize",
@@ -142,6 +143,19 @@ class EditBatch:
 def units(source: bytes) -> list[Unit]:
     """The units of one source, in order of their first byte. Any bytes are accepted."""
     return [Unit(*row) for row in _core.unit_rows(source)]
+
+
+def describe_states(
+    before: tuple[NDArray[np.uint16], NDArray[np.int64]],
+    after: tuple[NDArray[np.uint16], NDArray[np.int64]],
+    kinds: NDArray[np.uint8],
+    action: str = "v15",
+) -> NDArray[np.float32]:
+    """Actions [N, A] of modified units that are only known by their states: (flat tokens, offsets [N + 1]) twice.
+
+    `kinds` [N] are indices into `KINDS`. Raises `InvalidInput`.
+    """
+    return _core.describe_states(before, after, kinds, action)
 
 
 def diff_units(

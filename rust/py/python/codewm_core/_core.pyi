@@ -50,6 +50,12 @@ def identifiers(sources: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]
 def unit_rows(
     source: bytes,
 ) -> list[tuple[str, str, int, int, int, int, NDArray[np.uint16]]]: ...
+def describe_states(
+    before: tuple[NDArray[np.uint16], NDArray[np.int64]],
+    after: tuple[NDArray[np.uint16], NDArray[np.int64]],
+    kinds: NDArray[np.uint8],
+    action: str,
+) -> NDArray[np.float32]: ...
 def diff_units(
     pairs: Sequence[tuple[bytes | None, bytes | None]], *, window: int, action: str, threads: int
 ) -> dict[str, Any]: ...
@@ -109,19 +115,35 @@ def assign_chains(
     """
 
 class Engine:
+    """A model file in; latents, displacements and doubts out. D is `dim`, W 2 D, K `latent`, A
+    `action_dim` of `config`.
+
+    Raises `InvalidInput` for arrays of other shapes or with values that are not finite, and `ModelFormatError` where
+    the weights overflow. Row i of a result depends on row i of the arguments alone.
+    """
+
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Engine: ...
     @staticmethod
-    def from_bytes(data: bytes) -> Engine: ...
+    def from_bytes(data: bytes) -> Engine:
+        """Check a "codewm.model/2" file. Raises `ModelFormatError` and `TokenizerMismatch`."""
     @property
     def config(self) -> dict[str, Any]: ...
     @property
     def metadata(self) -> dict[str, str]: ...
-    def encode_target(
+    def encode(
         self, tokens: NDArray[np.uint16], offsets: NDArray[np.int64], *, threads: int = 0
-    ) -> NDArray[np.float32]: ...
-    def encode_online(
-        self, tokens: NDArray[np.uint16], offsets: NDArray[np.int64], *, threads: int = 0
-    ) -> NDArray[np.float32]: ...
-    def encode_action(self, actions: NDArray[np.float32]) -> NDArray[np.float32]: ...
-    def predict(self, state: NDArray[np.float32], action: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    ) -> NDArray[np.float32]:
+        """Units (flat tokens, offsets [N + 1]) -> f(s) [N, W]. `threads` 0 is one per core."""
+    def target(self, f: NDArray[np.float32]) -> NDArray[np.float32]:
+        """f(s) [N, W] -> t(s) [N, K]."""
+    def predict(self, f: NDArray[np.float32], actions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """f(s) [N, W] and actions [N, A] -> predicted displacements d_hat [N, K]."""
+    def doubt(
+        self,
+        f: NDArray[np.float32],
+        f_after: NDArray[np.float32],
+        residual: NDArray[np.float32],
+        actions: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """f(s) and f(s') [N, W], d - d_hat [N, K], actions [N, A] -> log odds [N] that something is wrong."""
