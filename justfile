@@ -78,6 +78,11 @@ bench-harvest-import files="5000":
 corpus clones out *options:
     "{{bin}}/codewm" collect "$@"
 
+# A base model from that corpus, as the shipped one was made: just base CORPUS.h5 OUT.safetensors
+[positional-arguments]
+base corpus out *options:
+    "{{bin}}/codewm" train --corpus "$1" -o "$2" --from scratch --minutes 18 --set max_edits=120000 --f32 "${@:3}"
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .

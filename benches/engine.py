@@ -1,7 +1,7 @@
 """Units per second of the Rust engine beside torch: same machine, same weights, same real units.
 
 Usage: python -m benches.engine [--units N] [--rounds N] [--json PATH], from the repository's root. Encodes
-with the online encoder (3 loops) units of at most 128 tokens, as they come from this interpreter's own Python
+with the encoder (3 loops) units of at most 128 tokens, as they come from this interpreter's own Python
 files. Torch runs the project's own modules, in the better of two forms (attention written out, or its fused
 kernel), with batches of 32 sorted by length so that padding costs it little. Rounds alternate between all
 contenders, and the best of each is shown: noise only ever slows.
@@ -25,7 +25,6 @@ from torch import Tensor
 import codewm_core
 from codewm.model.config import ModelConfig
 from codewm.model.encoder import Attention
-from codewm.model.export import quantise_rows, quantised
 from codewm.model.jepa import JEPA
 from tests.engine import oracle
 from tests.engine.real_units import Unit, natural_units, ragged
@@ -76,9 +75,9 @@ def best_seconds(contenders: dict[str, Callable[[], None]], rounds: int) -> dict
 
 
 def flops(units: list[Unit]) -> float:
-    """Multiplications and additions of all products of the online encoder."""
+    """Multiplications and additions of all products of the encoder."""
     D, M = SHAPE.dim, SHAPE.mlp
-    return sum(SHAPE.online_loops * 2.0 * len(u) * (4 * D * D + 2 * D * M + 2 * len(u) * D) for u in units)
+    return sum(SHAPE.loops * 2.0 * len(u) * (4 * D * D + 2 * D * M + 2 * len(u) * D) for u in units)
 
 
 def main() -> None:
@@ -94,33 +93,29 @@ def main() -> None:
     units = natural_units(options.units, seed=11, longest=LONGEST)
     tokens, offsets = ragged(units)
     weights = oracle.random_weights(SHAPE, seed=1)
-    rounded = dict(weights)
-    for name, value in weights.items():
-        if quantised(name, value):
-            whole, scale = quantise_rows(value)
-            rounded[name], rounded[f"{name}.scale"] = whole, scale
+    rounded, _ = oracle.rounded(weights)
     engines = {
         "engine f32": codewm_core.Engine.from_bytes(oracle.model_file(weights, SHAPE)),
         "engine int8": codewm_core.Engine.from_bytes(oracle.model_file(rounded, SHAPE, quant="int8")),
     }
     model = JEPA(ModelConfig(**vars(SHAPE))).eval()
     model.load_state_dict(weights)
-    written_out: torch.nn.Module = model.online.block.attn
-    fused = FusedAttention(model.online.block.attn)
+    written_out: torch.nn.Module = model.encoder.block.attn
+    fused = FusedAttention(model.encoder.block.attn)
     padded = {size: batches(units, size) for size in (1, 32)}
 
     def torch_run(size: int, attention: torch.nn.Module) -> Callable[[], None]:
         def run() -> None:
-            model.online.block.attn = attention  # type: ignore[assignment]
+            model.encoder.block.attn = attention  # type: ignore[assignment]
             with torch.inference_mode():
                 for batch in padded[size]:
-                    model.online(*batch)
+                    model.encoder(*batch)
 
         return run
 
     def engine_run(engine: codewm_core.Engine, threads: int) -> Callable[[], None]:
         def run() -> None:
-            engine.encode_online(tokens, offsets, threads=threads)
+            engine.encode(tokens, offsets, threads=threads)
 
         return run
 
@@ -145,7 +140,7 @@ def main() -> None:
             peer = min(taken[f"torch batch {size}, {form}"] for form in ("written out", "fused"))
             rows.append(row(f"f32_vs_torch_batch{size}", peer / ours, len(units), threads))
         rows.append(row("int8_vs_f32", ours / taken["engine int8"], len(units), threads))
-    exact, approximate = (e.encode_online(tokens, offsets).astype(np.float64) for e in engines.values())
+    exact, approximate = (e.encode(tokens, offsets).astype(np.float64) for e in engines.values())
     cosine = (
         (exact * approximate).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(approximate, axis=1)
     )

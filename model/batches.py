@@ -54,6 +54,10 @@ class TrainingData:
         """Tokens of every state: [U]."""
         return np.diff(self.offsets)
 
+    def states(self, ids: Index) -> tuple[NDArray[np.uint16], Index]:
+        """Those states as (flat tokens, offsets [n + 1]), repetitions and all."""
+        return take_states(self.tokens, self.offsets, ids)
+
     def fingerprint(self) -> str:
         """A short text that changes when the training edits do; guards --resume."""
         parts = (len(self.before), len(self.offsets), int(self.tokens.sum()), int(self.after.sum()))
@@ -100,13 +104,14 @@ def prepare(tables: Sequence[EditTable], config: TrainConfig) -> TrainingData:
     late = _late_share(train, commit, tables, commit_base, config.validation)
     fit, validation = train[~late], train[late]
     rng = np.random.default_rng([config.seed, 1])
+    home = _repositories(tables, commit)
     cap = config.max_edits
     if config.minutes is not None:
         cap = min(cap, max(1_000, int(config.edits_per_minute * config.minutes)))
-    drawn = _draw(fit, cap, rng)
+    drawn = _draw(fit, home[fit], cap, rng)
     # What is watched and reported must not depend on the weight seed.
     fixed = np.random.default_rng(0)
-    validation = _draw(validation, config.max_validation, fixed)
+    validation = _draw(validation, home[validation], config.max_validation, fixed)
     ledger = {
         "edits": len(before),
         "no-op": int(noop.sum()),
@@ -191,8 +196,37 @@ def _late_share(
     return late
 
 
-def _draw(ids: Index, most: int, rng: np.random.Generator) -> Index:
-    return ids if len(ids) <= most else np.sort(rng.choice(ids, most, replace=False))
+def _repositories(tables: Sequence[EditTable], commit: Index) -> Index:
+    """Which repository each edit is of, numbered over all tables: [N]."""
+    counts = np.cumsum([0] + [int(t.commits.repository.max(initial=0)) + 1 for t in tables])
+    of_commit = [
+        t.commits.repository.astype(np.int64) + first for t, first in zip(tables, counts, strict=False)
+    ]
+    home: Index = np.concatenate(of_commit)[commit]
+    return home
+
+
+def _draw(ids: Index, home: Index, most: int, rng: np.random.Generator) -> Index:
+    """At most `most` of the edits, as many of each repository `home` [n] as of any other that has them.
+
+    Drawn alike, the ten largest of our corpus would be half of what is learned.
+    """
+    if len(ids) <= most:
+        return ids
+    counts = np.bincount(home)
+    # The largest share that, where there are as many, fits: fill up from the smallest.
+    room, share = most, 0
+    sizes = np.sort(counts[counts > 0])
+    for i, size in enumerate(sizes):
+        share = room // (len(sizes) - i)
+        if size > share:
+            break
+        room -= int(size)
+    kept = [
+        mine if len(mine) <= share else rng.choice(mine, share, replace=False)
+        for mine in (ids[home == r] for r in np.flatnonzero(counts))
+    ]
+    return np.sort(np.concatenate(kept))
 
 
 def _draw_commits(ids: Index, commit: Index, most: int, rng: np.random.Generator) -> Index:
@@ -203,6 +237,14 @@ def _draw_commits(ids: Index, commit: Index, most: int, rng: np.random.Generator
     order = rng.permutation(len(commits))
     kept = commits[order[np.cumsum(counts[order]) <= most]]
     return ids[np.isin(commit[ids], kept)]
+
+
+def take_states(tokens: NDArray[np.uint16], offsets: Index, ids: Index) -> tuple[NDArray[np.uint16], Index]:
+    """Those of the states, flat tokens and offsets, as (flat tokens, offsets [n + 1])."""
+    lengths = np.diff(offsets)[ids]
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    places = np.arange(ends[-1]) + np.repeat(offsets[ids] - ends[:-1], lengths)
+    return tokens[places], ends
 
 
 def width(length: int) -> int:
@@ -253,19 +295,17 @@ def encode(
     ids: Index,
     *,
     device: str = "cpu",
-    pooled: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float32]:
-    """Latents [n, D] of the states `ids` [n]; `pooled` asks for them before whitening.
+    """Latents [n, W] of the states `ids` [n].
 
     `stop` is asked between batches; the rows not yet reached are then left at zero.
     """
     lengths = np.diff(offsets)[ids]
-    out = np.zeros((len(ids), encoder.embedding.embedding_dim), np.float32)
+    out = np.zeros((len(ids), 2 * encoder.embedding.embedding_dim), np.float32)
     for batch in length_batches(lengths, 16_384, 512):
         if stop():
             break
-        padded = pad(tokens, offsets, ids[batch], device)
-        z = encoder.pooled(*padded) if pooled else encoder(*padded)
+        z = encoder(*pad(tokens, offsets, ids[batch], device))
         out[batch] = z.float().cpu().numpy()
     return out

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from codewm.corpus.errors import UserError
 
-CONFIG_SCHEMA = "codewm.train-config/1"
+CONFIG_SCHEMA = "codewm.train-config/2"
 PRECISIONS = ("auto", "f32", "bf16")
+SPACES = ("foreseen", "principal")
 CORRUPTIONS = ("drop", "swap", "mutate", "argument", "paste")
 
 
@@ -26,12 +27,17 @@ class ModelConfig:
     dim: int = 128  # D
     heads: int = 4
     mlp: int = 512
-    target_loops: int = 3  # applications of the one shared block
-    online_loops: int = 3
-    predictor_blocks: int = 2
-    predictor_loops: int = 2  # applications of each predictor block
+    loops: int = 3  # applications of the encoder's one shared block
+    latent: int = 64  # K, dimensions of the target space
+    predictor: int = 384  # hidden width of the predictor
+    critic: int = 128  # hidden width of the critic
     action: str = "v15"
     action_dim: int = 15  # A
+
+    @property
+    def width(self) -> int:
+        """W, the length of a latent f(s)."""
+        return 2 * self.dim
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built."""
@@ -41,16 +47,18 @@ class ModelConfig:
             "dim",
             "heads",
             "mlp",
-            "target_loops",
-            "online_loops",
-            "predictor_blocks",
-            "predictor_loops",
+            "loops",
+            "latent",
+            "predictor",
+            "critic",
             "action_dim",
         ):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise UserError(f"model config: {name} must be a positive whole number")
         if self.dim % self.heads:
             raise UserError(f"model config: dim {self.dim} is not a multiple of heads {self.heads}")
+        if self.latent > self.width:
+            raise UserError(f"model config: latent {self.latent} is more than twice dim {self.dim}")
 
 
 @dataclass(frozen=True)
@@ -73,29 +81,32 @@ class TrainConfig:
     evaluations_per_minute: int = 2_000  # and no more than a short run has time to look at
     tokens_per_batch: int = 8_192  # padded tokens of a batch
     edits_per_batch: int = 256
-    # stage 1: the masked-token teacher
+    # stage 1: the encoder learns code, by masked tokens
     teacher_share: float = 0.4  # of the minutes or steps
     teacher_lr: float = 2e-3
     mask_share: float = 0.2  # of the tokens
-    whiten_floor: float = 1e-2  # smallest eigenvalue kept, relative to the largest
+    # stage 2: the directions in which edits can be foreseen become the target space
+    space: str = "foreseen"  # or principal: the directions in which states differ most
+    space_share: float = 0.06  # of the minutes or steps; what stages 1 and 2 leave over is stage 3's
+    space_floor: float = 1e-3  # smallest eigenvalue of the latents' covariance kept, relative to the largest
+    target_floor: float = (
+        0.2  # the same, of the target space: lower is whiter, has more ranks and is foreseen less
+    )
+    whiten_floor: float = 1e-2  # the same, of what predictor and critic read
     whiten_states: int = 20_000
-    # stage 2: action encoder and predictor on the fixed latents of f = t
-    dynamics_share: float = 0.2  # of the minutes or steps; what stages 1 and 2 leave over is stage 3's
-    edits_per_step: int = 256
+    # stage 3: g and the critic on cached latents
+    edits_per_step: int = 768
     lr: float = 1e-3
-    readout_lr_scale: float = 0.3  # displacements of modified units are small: |d| ~ 2 over 128 dimensions
-    # stage 3: f, h and g together
-    joint_lr: float = 2e-4
-    online_lr_scale: float = 0.5
-    token_dropout: float = 0.0  # share of before-tokens masked while predicting
-    # stages 2 and 3
+    dropout: float = 0.1  # share of g's hidden values
+    small_edits: float = 0.65  # 0: errors count by their size, so large edits decide; 1: by what is expected
+    contrast: float = 0.1  # weight of InfoNCE
+    corruptions: int = 1  # corrupted next states per edit, made once
+    critic: float = 1.0  # weight of the critic's cross-entropy, which trains nothing but the critic
+    # all stages
+    temperature: float = 0.1
     weight_decay: float = 0.05
     warmup: float = 0.05  # of each stage
     clip: float = 1.0
-    contrast: float = 0.1  # weight of InfoNCE
-    temperature: float = 0.1
-    corruptions: int = 1  # corrupted next states per edit, made once
-    variance: float = 0.0  # weight of the floor under the spread of predictions
     # watching
     evaluations: int = 8  # validation passes per stage, evenly spaced
     patience: int = 4  # validation passes without a better R2 before a stage stops
@@ -111,17 +122,22 @@ class TrainConfig:
             raise UserError("steps must be at least 3")
         if self.precision not in PRECISIONS:
             raise UserError(f"unknown precision {self.precision!r}", f"one of {', '.join(PRECISIONS)}")
-        for name in ("holdout", "validation", "teacher_share", "dynamics_share", "mask_share"):
+        if self.space not in SPACES:
+            raise UserError(f"unknown space {self.space!r}", f"one of {', '.join(SPACES)}")
+        for name in ("holdout", "validation", "teacher_share", "space_share", "mask_share"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"train config: {name} must lie between 0 and 1")
-        if self.teacher_share + self.dynamics_share >= 1:
-            raise UserError("train config: teacher_share + dynamics_share must leave time for stage 3")
-        if not 0 <= self.token_dropout < 1:
-            raise UserError("train config: token_dropout must lie in [0, 1)")
+        if self.teacher_share + self.space_share >= 1:
+            raise UserError("train config: teacher_share + space_share must leave time for stage 3")
+        if not 0 <= self.small_edits <= 1:
+            raise UserError("train config: small_edits must lie in [0, 1]")
+        if not 0 <= self.dropout < 1:
+            raise UserError("train config: dropout must lie in [0, 1)")
         if self.threads < 0 or self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
             raise UserError("train config: threads and corruptions >= 0, patience >= 1 and evaluations >= 1")
-        if not 0 < self.whiten_floor <= 1:
-            raise UserError("train config: whiten_floor must lie in (0, 1]")
+        for name in ("whiten_floor", "space_floor", "target_floor"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UserError(f"train config: {name} must lie in (0, 1]")
 
 
 C = TypeVar("C", ModelConfig, TrainConfig)

@@ -1,12 +1,12 @@
-"""Stages 2 and 3. A frozen target encoder and edits in, a trained f, h and g out.
+"""Stage 3. A fixed space and edits in, a trained predictor and critic out.
 
     loss = |d - d_hat|^2 / (about its expected size)       reads roughly as 1 - R2 about the copy
          + contrast x InfoNCE(d_hat; d | copy, corrupted, other edits)
-         + variance x floor under the spread of predictions
+         + critic x cross-entropy of real edits and corrupted ones, which trains the critic alone
 
-Targets come from a cache: t is frozen, so every state and every corrupted next state is encoded once. Stage 2
-trains h and g on the latents of f = t, also cached: a step costs a tenth of a whole one, and the predictor's noisy
-beginnings do not wreck the encoder (lab log). Stage 3 trains all three; the prediction's gradient reaches f.
+f, x and t are fixed, so every state and every corrupted next state is encoded once: a step costs a hundredth of one
+that encodes. A corruption makes two wrong edits, each described by its own action: on top of the real one, and alone,
+of the finished unit.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from torch import Tensor
 
 import codewm_core
 from codewm.model import losses
-from codewm.model.batches import GROUPS, Index, encode, pad
-from codewm.model.checkpoint import load_tensors, optimiser_tensors, restore_optimiser, save_tensors
+from codewm.model.batches import GROUPS, Index, take_states
+from codewm.model.checkpoint import restore_optimiser, save_tensors
 from codewm.model.corrupt import corrupt_many
 from codewm.model.diagnostics import effective_ranks
 from codewm.model.evaluation import metrics, nulls
-from codewm.model.jepa import JEPA
+from codewm.model.jepa import JEPA, RULER
+from codewm.model.latents import latents_of
 from codewm.model.session import (
     STEP_EVERY,
     Pace,
@@ -35,72 +36,121 @@ from codewm.model.session import (
     endless_batches,
     learning_rate,
     optimiser,
+    save_progress,
 )
 
 F32 = NDArray[np.float32]
 ENOUGH_MODIFIED = 50  # modified validation edits needed to judge by them alone
+SETTLED = 200  # steps before which few directions are no collapse: g starts by predicting nothing
 CORRUPTION_SHARE = 0.12  # of a run's minutes that encoding wrong next states may cost
 
 
 @dataclass(frozen=True)
-class Targets:
-    """Cached latents: z f32 [U, D] (rows of states that are used), wrong f32 [F, K, D] and known bool [F, K]
-    for the corrupted next states of the training edits in their order, scale f32 [F] of the training edits."""
+class Wrong:
+    """Corrupted next states c of training edits, W of them.
 
+    edit i64 [W] (position in `fit`); latent f32 [W, width] f(c); on_top, alone f32 [W, A]: the actions of s -> c and of
+    s' -> c. `row` i64 [F, C]: where those of each training edit are, -1 if there is none.
+    """
+
+    edit: Index
+    latent: F32
+    on_top: F32
+    alone: F32
+    row: Index
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What stage 3 learns from, U states and F training edits.
+
+    f f32 [U, width] and z f32 [U, K]: f and t of the states that are used, other rows mean nothing; scale f32 [F].
+    """
+
+    f: F32
     z: F32
-    wrong: F32
-    known: NDArray[np.bool_]
+    wrong: Wrong
     scale: F32
 
     def displacement(self, session: Session, edits: Index) -> F32:
-        """d [n, D] of the edits."""
+        """d [n, K] of the edits."""
         out: F32 = self.z[session.data.after[edits]] - self.z[session.data.before[edits]]
         return out
 
 
-def cache_targets(session: Session, model: JEPA) -> Targets:
-    """Encode every state the two sets need, then as many corrupted next states as there is time for."""
-    config, data = session.config, session.data
-    edits = np.concatenate([data.fit, data.validation])
-    used = np.unique(np.concatenate([data.before[edits], data.after[edits]]))
-    z = np.zeros((len(data.offsets) - 1, session.model_config.dim), np.float32)
-    # bf16 moves displacements by 0.01% of their squared size (lab log); the held-out table is in f32 throughout.
-    with session.mixed():
-        z[used] = encode(model.target, data.tokens, data.offsets, used, device=config.device)
-    session.event("cache", what="states", count=len(used))
-
-    K = config.corruptions
-    wrong = np.zeros((len(data.fit), K, session.model_config.dim), np.float32)
-    known = np.zeros((len(data.fit), K), bool)
-    if K:
-        flat, offsets = corrupt_many(
-            data.tokens, data.offsets, np.tile(data.after[data.fit], K), data.after[data.fit],
-            window=data.window, seed=config.seed,
-        )  # fmt: skip
-        # In a timed run only a seeded part is encoded if the whole would cost too much.
-        order = np.random.default_rng([config.seed, 201]).permutation(len(offsets) - 1)
-        allowed = None if config.minutes is None else CORRUPTION_SHARE * config.minutes * 60
-        began = session.elapsed()
-        for start in range(0, len(order), 4_096):
-            if allowed is not None and session.elapsed() - began > allowed:
-                break
-            part = order[start : start + 4_096]
-            k, row = np.divmod(part, len(data.fit))
-            with session.mixed():
-                wrong[row, k] = encode(model.target, flat, offsets, part, device=config.device)
-            known[row, k] = True
-        wrong -= z[data.before[data.fit]][:, None]
-        session.event("cache", what="corrupted next states", count=int(known.sum()), of=len(order))
+def cache_targets(session: Session, model: JEPA, f: F32) -> Targets:
+    """Take the latents [U, W] of all states to the target space, and encode as many corrupted next states as there is
+    time for."""
+    data = session.data
+    z = target_of(model, f)
     d = z[data.after[data.fit]] - z[data.before[data.fit]]
-    return Targets(z, wrong, known, error_scale(session, np.square(d).sum(1)))
+    return Targets(f, z, cache_wrong(session, model), error_scale(session, np.square(d).sum(1)))
+
+
+@torch.no_grad()
+def target_of(model: JEPA, f: F32) -> F32:
+    """t [n, K] of latents f [n, width]."""
+    device = model.target.weight.device
+    out: F32 = model.target(torch.from_numpy(f).to(device)).cpu().numpy()
+    return out
+
+
+def cache_wrong(session: Session, model: JEPA) -> Wrong:
+    """Corrupt next states of modified units, and encode them."""
+    config, data = session.config, session.data
+    modified = np.flatnonzero(data.group[data.fit] == 0)
+    edit = np.tile(modified, config.corruptions)
+    # In a timed run only a seeded part is encoded if the whole would cost too much.
+    edit = edit[np.random.default_rng([config.seed, 201]).permutation(len(edit))]
+    after = data.after[data.fit]
+    flat, offsets = corrupt_many(
+        data.tokens, data.offsets, after[edit], after, window=data.window, seed=config.seed
+    )
+    latent = np.zeros((len(edit), session.model_config.width), np.float32)
+    allowed = None if config.minutes is None else CORRUPTION_SHARE * config.minutes * 60
+    encode = latents_of(session, model)
+    began, done = session.elapsed(), 0
+    for start in range(0, len(edit), 4_096):
+        if allowed is not None and session.group.agree(session.elapsed() - began) > allowed:
+            break
+        part = np.arange(start, min(start + 4_096, len(edit)))
+        mine = session.group.mine(part)
+        latent[mine] = encode(*take_states(flat, offsets, mine))
+        done = start + len(part)
+    session.group.add_arrays(latent)
+    session.event("cache", what="corrupted next states", count=done, of=len(edit))
+    edit, offsets = edit[:done], offsets[: done + 1]
+    flat = flat[: offsets[-1]]
+    fit = data.fit[edit]
+    kinds = kinds_of(data.action[fit], data.action_id)
+    actions = [
+        codewm_core.describe_states(data.states(side[fit]), (flat, offsets), kinds, data.action_id)
+        for side in (data.before, data.after)
+    ]
+    row = np.full((len(data.fit), max(config.corruptions, 1)), -1, np.int64)
+    column = np.zeros(len(data.fit), np.int64)
+    for w, e in enumerate(edit.tolist()):
+        row[e, column[e]] = w
+        column[e] += 1
+    return Wrong(edit, latent[:done], actions[0], actions[1], row)
+
+
+def kinds_of(action: F32, action_id: str) -> NDArray[np.uint8]:
+    """A kind of unit, index into `codewm_core.KINDS`, that has the scope which each action [n, A] names."""
+    names = codewm_core.ACTIONS[action_id]
+    scopes = ("function", "class", "module")
+    scope = action[:, [names.index(f"scope_{name}") for name in scopes]].argmax(1)
+    kinds: NDArray[np.uint8] = np.array([codewm_core.KINDS.index(name) for name in scopes], np.uint8)[scope]
+    return kinds
 
 
 def error_scale(session: Session, size: F32) -> F32:
     """What |d - d_hat|^2 is divided by for each training edit: [F], from their sizes |d|^2 [F].
 
-    Sizes of modified units have a median of 0.9 and a mean of 3.8, created ones are 80 times that. So: the
-    geometric mean of the average size of that kind of edit (created, deleted, modified), and of the size expected
-    from the unit's length and the action. The second alone would ignore the large edits that R2 is made of.
+    Sizes of modified units have a median a quarter of their mean, created ones are many times that. So: the weighted
+    geometric mean of the average size of that kind of edit (created, deleted, modified), and, by `small_edits`, of the
+    size expected from the unit's length and the action. The second alone would ignore the large edits that R2 is made
+    of.
     """
     data = session.data
     group = data.group[data.fit]
@@ -116,60 +166,24 @@ def error_scale(session: Session, size: F32) -> F32:
         if of_kind.any():
             average[of_kind] = size[of_kind].mean(dtype=np.float64)
             expected[of_kind] *= average[of_kind] / expected[of_kind].mean()
-    scale: F32 = np.maximum(np.sqrt(expected * average), 1e-6).astype(np.float32)
+    share = session.config.small_edits
+    scale: F32 = np.maximum(expected**share * average ** (1 - share), 1e-6).astype(np.float32)
     return scale
 
 
-def hide_tokens(tokens: Tensor, lengths: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """Before-states with a share of their real tokens masked: the encoder must not lean on any one."""
-    if share == 0:
-        return tokens
-    shape = tuple(tokens.shape)
-    hidden = (rng.random(shape) < share) & (np.arange(shape[1]) < lengths.cpu().numpy()[:, None])
-    hidden &= (lengths.cpu().numpy() > 4)[:, None]
-    return tokens.masked_fill(torch.from_numpy(hidden).to(tokens.device), codewm_core.MASK)
-
-
 @torch.no_grad()
-def predict(session: Session, model: JEPA, edits: Index, action: F32, latents: F32 | None = None) -> F32:
-    """d_hat [n, D] of the edits in f32, under these actions [n, A]; `latents` f(s) [n, D] spares the encoder."""
-    if latents is None:
-        latents = online_latents(session, model, edits)
-    out = np.empty_like(latents)
-    for start in range(0, len(edits), 4_096):
+def predict(session: Session, model: JEPA, latents: F32, action: F32) -> F32:
+    """d_hat [n, K] in f32, from f(s) [n, width] under these actions [n, A]."""
+    out = np.empty((len(latents), session.model_config.latent), np.float32)
+    device = session.config.device
+    for start in range(0, len(latents), 4_096):
         part = slice(start, start + 4_096)
-        h = model.action(torch.from_numpy(action[part]).to(session.config.device))
-        z = torch.from_numpy(latents[part]).to(session.config.device)
-        out[part] = model.predictor(z, h).cpu().numpy()
+        f, a = torch.from_numpy(latents[part]), torch.from_numpy(action[part])
+        out[part] = model(f.to(device), a.to(device)).cpu().numpy()
     return out
 
 
-def fixed_latents(session: Session, model: JEPA, targets: Targets, edits: Index) -> F32:
-    """f(s) [n, D] of training or validation edits, without encoding anything where f still is t.
-
-    Then f(s) is t(s) before its whitening, so undoing the whitening of the cached targets gives it.
-    """
-    target = model.target.state_dict()
-    if any(not torch.equal(value, target[name]) for name, value in model.online.state_dict().items()):
-        with session.mixed():
-            return online_latents(session, model, edits)
-    weight = model.target.whiten.weight.detach().cpu().double().numpy()
-    bias = model.target.whiten.bias.detach().cpu().double().numpy()
-    white = targets.z[session.data.before[edits]].astype(np.float64)
-    latents: F32 = np.linalg.solve(weight, (white - bias).T).T.astype(np.float32)
-    return latents
-
-
-def online_latents(session: Session, model: JEPA, edits: Index) -> F32:
-    """f(s) [n, D] of the edits, each unique state encoded once."""
-    data = session.data
-    states, inverse = np.unique(data.before[edits], return_inverse=True)
-    z = encode(model.online, data.tokens, data.offsets, states, device=session.config.device)
-    out: F32 = z[inverse]
-    return out
-
-
-def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | None = None) -> dict[str, float]:
+def validate(session: Session, model: JEPA, targets: Targets) -> dict[str, float]:
     """Figures on the validation edits; `watched_r2` decides the best checkpoint.
 
     It is the R2 over modified units where there are enough: created and deleted ones move so far that they alone
@@ -179,12 +193,10 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
     edits = data.validation
     d = targets.displacement(session, edits)
     z = targets.z[data.before[edits]]
-    if latents is None:
-        with session.mixed():
-            latents = online_latents(session, model, edits)
+    latents = targets.f[data.before[edits]]
 
     def told(action: F32) -> F32:
-        return predict(session, model, edits, action, latents)
+        return predict(session, model, latents, action)
 
     d_hat = told(data.action[edits])
     modified = data.group[edits] == 0
@@ -220,7 +232,7 @@ def validate(session: Session, model: JEPA, targets: Targets, latents: F32 | Non
 
 @dataclass
 class Best:
-    """The best validation R2 so far, and for the stage under way: looks since a better one, looks in all."""
+    """The best validation R2 so far, looks since a better one, looks in all."""
 
     r2: float = float("-inf")
     since: int = 0
@@ -234,133 +246,119 @@ def foresee(
     pace: Pace,
     best: Best,
     *,
-    joint: bool,
     resumed: dict[str, Tensor] | None = None,
 ) -> None:
-    """Train h and g (`joint`: and f) until the pace is done or validation stops improving.
+    """Train g and the critic until the pace is done or validation stops improving.
 
-    The best weights go to the folder, whichever stage they come from.
+    The best weights go to the folder.
     """
     config, data = session.config, session.data
-    stage = 3 if joint else 2
-    lr = config.joint_lr if joint else config.lr
-    online = [(n, p) for n, p in model.trained() if n.startswith("online.")]
-    readout = [(n, p) for n, p in model.trained() if n.startswith("predictor.out.")]
-    rest = [(n, p) for n, p in model.trained() if not n.startswith(("online.", "predictor.out."))]
-    groups = [(readout, lr * config.readout_lr_scale), (rest, lr)]
-    if joint:
-        groups.insert(0, (online, lr * config.online_lr_scale))
-    optim, names = optimiser(groups, config.weight_decay)
+    model.freeze_ruler()
+    trained = [(n, p) for n, p in model.named_parameters() if not n.startswith(RULER)]
+    optim, names = optimiser([(trained, config.lr)], config.weight_decay)
     if resumed is not None:
         restore_optimiser(optim, names, resumed)
-    fixed: tuple[F32, F32] | None = None
-    if not joint:
-        fixed = (
-            fixed_latents(session, model, targets, data.fit),
-            fixed_latents(session, model, targets, data.validation),
-        )
-        # Encoding may take minutes and is not training: only the descent uses up the stage's time.
-        pace.start()
-    lengths = data.lengths[data.before[data.fit]] if joint else np.ones(len(data.fit), np.int64)
-    tokens, rows = (
-        (config.tokens_per_batch, config.edits_per_batch) if joint else (10**9, config.edits_per_step)
+    # Encoding may take minutes and is not training: only the descent uses up the stage's time.
+    pace.start()
+    order = endless_batches(
+        np.ones(len(data.fit), np.int64), 10**9, config.edits_per_step, [config.seed, 203], pace.step
     )
-    order = endless_batches(lengths, tokens, rows, [config.seed, 200 + stage], pace.step)
-    if joint and pace.step == 0:
-        if session.folder.weights.is_file() and best.looks:
-            # Stage 2 overfits small histories; what follows starts from its best, not from its last.
-            model.load_state_dict(load_tensors(session.folder.weights)[0])
-        look(session, model, targets, best, pace, stage)
-        best.looks, best.since = 0, 0
+    about = {"best": [best.r2, best.since, best.looks]}
     try:
-        while pace.progress < 1 and best.since < config.patience:
+        while (progress := session.group.agree(pace.progress)) < 1 and best.since < config.patience:
             epoch, batch = next(order)
-            edits = data.fit[batch]
-            rng = np.random.default_rng([config.seed, 200 + stage, 1, pace.step])
-            action = torch.from_numpy(data.action[edits]).to(config.device)
-            d = torch.from_numpy(targets.displacement(session, edits)).to(config.device)
-            if fixed is None:
-                padded, real = pad(data.tokens, data.offsets, data.before[edits], config.device)
-                padded = hide_tokens(padded, real, config.token_dropout, rng)
-                with session.mixed():
-                    state = model.online(padded, real)
-            else:
-                state = torch.from_numpy(fixed[0][batch]).to(config.device)
-            # The read-out undoes the pooling's narrow spectrum, so g stays in f32.
-            d_hat = model.predictor(state.float(), model.action(action))
-            error = losses.displacement_error(
-                d_hat, d, torch.from_numpy(targets.scale[batch]).to(config.device)
-            )
-            contrast, picked = losses.info_nce(
-                d_hat, d,
-                torch.from_numpy(targets.wrong[batch]).to(config.device),
-                torch.from_numpy(targets.known[batch]).to(config.device),
-                config.temperature,
-            )  # fmt: skip
-            loss = error + config.contrast * contrast
-            if config.variance and len(batch) > 1:
-                loss = loss + config.variance * losses.variance_floor(d_hat, d)
-            factor = learning_rate(pace.progress, config.warmup)
-            norm = descend(loss, optim, factor, config.clip, f"stage {stage}, step {pace.step}")
+            rng = np.random.default_rng([config.seed, 204, pace.step])
+            torch.manual_seed(
+                int(rng.integers(2**62))
+            )  # of dropout: a resumed run drops what an unbroken one does
+            error, contrast, picked, doubt = terms(session, model, targets, batch, rng)
+            loss = error + config.contrast * contrast + config.critic * doubt
+            factor = learning_rate(progress, config.warmup)
+            norm = descend(loss, optim, factor, config.clip, f"stage 3, step {pace.step}", session.group)
             pace.step += 1
             if pace.step % STEP_EVERY == 0:
                 session.event(
-                    "step", stage=stage, step=pace.step, epoch=epoch, progress=pace.progress,
+                    "step", stage=3, step=pace.step, epoch=epoch, progress=pace.progress,
                     displacement_error=float(error.detach()), info_nce=float(contrast.detach()),
-                    picked=float(picked), gradient_norm=norm,
+                    picked=float(picked), critic=float(doubt.detach()), gradient_norm=norm,
                 )  # fmt: skip
-            if pace.progress >= (best.looks + 1) / config.evaluations:
-                look(session, model, targets, best, pace, stage, None if fixed is None else fixed[1])
-                save_state(session, model, optim, names, best, pace, stage)
+            progress = session.group.agree(pace.progress)
+            if progress >= (best.looks + 1) / config.evaluations:
+                look(session, model, targets, best, pace, progress)
+                about["best"] = [best.r2, best.since, best.looks]
+                save_progress(session, model, optim, names, pace, 3, {}, **about)
     except KeyboardInterrupt:
-        save_state(session, model, optim, names, best, pace, stage)
+        save_progress(session, model, optim, names, pace, 3, {}, **about)
         raise
 
 
-def look(
-    session: Session,
-    model: JEPA,
-    targets: Targets,
-    best: Best,
-    pace: Pace,
-    stage: int,
-    latents: F32 | None = None,
-) -> None:
+def terms(
+    session: Session, model: JEPA, targets: Targets, batch: Index, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Displacement error, InfoNCE, how often it picks the truth, and the critic's cross-entropy, of the batch.
+
+    batch [B]: positions in `fit`. Of a group, this process' part of each.
+    """
+    config, data = session.config, session.data
+
+    def tensor(values: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(config.device)
+
+    group, wrong = session.group, targets.wrong
+    own = group.mine(np.arange(len(batch)))
+    edits = data.fit[batch[own]]
+    f, after = tensor(targets.f[data.before[edits]]), tensor(targets.f[data.after[edits]])
+    action = tensor(data.action[edits])
+    whole = tensor(targets.displacement(session, data.fit[batch]))
+    d = whole[tensor(own)]
+    model.predictor.dropout = config.dropout
+    model.predictor.train()
+    d_hat = model(f, action)
+    model.predictor.eval()
+    with torch.no_grad():
+        missed = d - model(f, action)  # without dropout, by which real edits would be known from wrong ones
+    error = losses.displacement_error(d_hat, d, tensor(targets.scale[batch[own]]), len(batch))
+    rows = wrong.row[batch]
+    known = rows >= 0
+    corrupted = None
+    if len(wrong.edit):
+        latents = tensor(wrong.latent[np.where(known, rows, 0)[own]])
+        corrupted = model.target(latents) - model.target(f)[:, None], tensor(known[own])
+    contrast, picked = losses.info_nce(d_hat, whole, corrupted, config.temperature, tensor(own))
+    if not config.critic or not known.any():
+        return error, contrast, picked, d_hat.sum() * 0
+    # One corruption of each edit that has any, as two wrong edits; known ones come first in their row.
+    has = np.flatnonzero(known.any(1))
+    chosen = rows[has, rng.integers(known[has].sum(1))]
+    spoiled = np.isin(has, own)
+    fit = data.fit[batch[has[spoiled]]]
+    start = tensor(np.concatenate([targets.f[data.before[fit]], targets.f[data.after[fit]]]))
+    end = tensor(wrong.latent[chosen[spoiled]]).repeat(2, 1)
+    told = tensor(np.concatenate([wrong.on_top[chosen[spoiled]], wrong.alone[chosen[spoiled]]]))
+    with torch.no_grad():
+        residual = model.target(end) - model.target(start) - model(start, told)
+    of_real = int((data.group[data.fit[batch]] == 0).sum())
+    modified = tensor(np.flatnonzero(data.group[edits] == 0))
+    real = model.doubt(f[modified], after[modified], missed[modified], action[modified])
+    doubt = losses.spoilt(real, model.doubt(start, end, residual, told), of_real, 2 * len(has))
+    return error, contrast, picked, doubt
+
+
+def look(session: Session, model: JEPA, targets: Targets, best: Best, pace: Pace, progress: float) -> None:
     """Validate, keep the weights if they are the best, and stop a collapsed run."""
-    figures = validate(session, model, targets, latents)
-    best.looks = max(best.looks + 1, int(pace.progress * session.config.evaluations))
+    figures = validate(session, model, targets)
+    best.looks = max(best.looks + 1, int(progress * session.config.evaluations))
     best.since += 1
-    if figures["watched_r2"] > best.r2:
-        best.r2, best.since = figures["watched_r2"], 0
-        save_tensors(
-            session.folder.weights,
-            model.state_dict(),
-            {"stage": stage, "step": pace.step, "figures": figures},
-        )
-    session.event(
-        "validation", stage=stage, step=pace.step, progress=pace.progress, best=best.since == 0, **figures
-    )
-    if pace.progress > 0.5 and figures["predictor_rank_squared"] < 1.2 and figures["true_rank_squared"] > 3:
+    watched = session.group.agree(figures["watched_r2"])
+    if watched > best.r2:
+        best.r2, best.since = watched, 0
+        if session.group.first:
+            about = {"stage": 3, "step": pace.step, "figures": figures}
+            save_tensors(session.folder.weights, model.state_dict(), about)
+    session.event("validation", stage=3, step=pace.step, progress=progress, best=best.since == 0, **figures)
+    if pace.step >= SETTLED and figures["predictor_rank_squared"] < 1.2 and figures["true_rank_squared"] > 3:
         raise TrainingStoppedError(
             f"predictions collapsed: they span {figures['predictor_rank_squared']:.1f} directions "
             f"where the truth spans {figures['true_rank_squared']:.1f}",
-            "raise contrast or variance, or train over more history; the best checkpoint so far is kept",
+            "raise contrast, or train over more history; the best checkpoint so far is kept",
         )
-
-
-def save_state(
-    session: Session,
-    model: JEPA,
-    optim: torch.optim.Optimizer,
-    names: list[str],
-    best: Best,
-    pace: Pace,
-    stage: int,
-) -> None:
-    """Everything an exact resume of stage 2 or 3 needs."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimiser_tensors(optim, names)
-    meta = {
-        "stage": stage, "step": pace.step, "stage_seconds": pace.elapsed(), "seconds": session.elapsed(),
-        "fingerprint": session.data.fingerprint(), "best": [best.r2, best.since, best.looks],
-    }  # fmt: skip
-    save_tensors(session.folder.state, tensors, meta)

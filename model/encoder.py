@@ -1,4 +1,4 @@
-"""Tokens of one unit in, one latent out: a pre-norm transformer block, applied in a loop, then a mean.
+"""Tokens of one unit in, one latent out: a pre-norm transformer block, applied in a loop, and two means over tokens.
 
 As in CodeWM (paper 1, section 3), one block's weights serve every loop; unlike it, padding is masked out
 everywhere, so a state's latent does not depend on what it was batched with.
@@ -69,63 +69,92 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Token ids [B, S] and lengths [B] -> latents [B, D]."""
+    """f: token ids [B, S] and lengths [B] -> latents [B, W], W = 2 D.
 
-    def __init__(self, config: ModelConfig, loops: int, *, whiten: bool) -> None:
+    A latent is the mean of what goes into the loops, and of what comes out: which tokens there are and where, and what
+    they mean together. The first half is what displacements are learned from quickest (lab log).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.loops = loops
+        self.loops = config.loops
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.position = nn.Embedding(config.window, config.dim)
         self.block = Block(config.dim, config.heads, config.mlp)
         self.norm = nn.LayerNorm(config.dim)
-        if whiten:
-            self.whiten = nn.Linear(config.dim, config.dim)
-            nn.init.eye_(self.whiten.weight)
-            nn.init.zeros_(self.whiten.bias)
         nn.init.normal_(self.embedding.weight, std=0.05)
         nn.init.normal_(self.position.weight, std=0.02)
 
     def hidden(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Per-token features after the last loop and norm: [B, S, D]."""
-        return self.looped(self.embedding(tokens), lengths)
+        x = self.placed(self.embedding(tokens))
+        return self.looped(x, _real(x, lengths))
 
-    def looped(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Token embeddings [B, S, D] -> per-token features [B, S, D]."""
-        S = x.shape[1]
-        real = torch.arange(S, device=x.device) < lengths[:, None]  # [B, S]
+    def placed(self, x: Tensor) -> Tensor:
+        """Token embeddings with their positions: [B, S, D]."""
+        return x + self.position.weight[: x.shape[1]]
+
+    def looped(self, x: Tensor, real: Tensor) -> Tensor:
+        """What goes into the loops [B, S, D], and which tokens are no padding [B, S], to features [B, S, D]."""
         bias = torch.zeros(real.shape, device=x.device).masked_fill(~real, float("-inf"))[:, None, None, :]
-        x = x + self.position.weight[:S]
         for _ in range(self.loops):
             x = self.block(x, bias)
         out: Tensor = self.norm(x)
         return out
 
-    def pooled(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Mean of the real tokens' features, before any whitening: [B, D] in f32."""
-        features = self.hidden(tokens, lengths).float()
-        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-        return features.mul(real[:, :, None]).sum(1) / lengths[:, None]
-
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Tokens [B, S], lengths [B] -> latents [B, D]; whitened where this encoder whitens."""
-        z = self.pooled(tokens, lengths)
-        if hasattr(self, "whiten"):
-            with torch.autocast(z.device.type, enabled=False):
-                z = self.whiten(z)
-        return z
+        """Latents [B, W] in f32."""
+        return self.embedded(self.embedding(tokens), lengths)
+
+    def embedded(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Latents [B, W] in f32 of units that are given by their embeddings [B, S, D]."""
+        x = self.placed(x)
+        real = _real(x, lengths)
+        features = self.looped(x, real)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = (real / lengths[:, None]).float()[:, None]  # [B, 1, S]
+            return torch.cat([weight @ x.float(), weight @ features.float()], -1)[:, 0]
+
+
+def _real(x: Tensor, lengths: Tensor) -> Tensor:
+    """Which tokens of [B, S, D] are no padding: [B, S]."""
+    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+
+
+@torch.no_grad()
+def set_map(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Make a linear layer this map."""
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)
+
+
+def principal(z: Tensor, count: int, floor: float) -> tuple[Tensor, Tensor]:
+    """Weight [count, W] and bias [count] that take latents z [N, W] to their `count` largest principal components,
+    each with variance 1.
+
+    Eigenvalues under `floor` x the largest are raised to it, so directions that hardly vary are not blown up into
+    noise (and f32 engines agree to 5e-5).
+    """
+    mean, values, vectors = _spectrum(z, floor)
+    weight = vectors[:, :count].T * values[:count, None].rsqrt()
+    return weight.float(), (-(weight @ mean)).float()
 
 
 def whitening(z: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Weight [D, D] and bias [D] that centre states z [N, D] and give their covariance the identity.
+    """Weight [D, D] and bias [D] that centre latents z [N, D] and give their covariance the identity.
 
-    Symmetric (ZCA). Eigenvalues under `floor` x the largest are raised to it, so directions that hardly vary
-    are not blown up into noise (and f32 engines agree to 5e-5).
+    Symmetric (ZCA), so that each dimension stays as near as it can to what it was; `floor` as in `principal`.
     """
+    mean, values, vectors = _spectrum(z, floor)
+    weight = (vectors * values.rsqrt()) @ vectors.T
+    return weight.float(), (-(weight @ mean)).float()
+
+
+def _spectrum(z: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean [D], eigenvalues [D] of the covariance, largest first and not under the floor, and eigenvectors [D, D]."""
     z = z.double()
     mean = z.mean(0)
     centred = z - mean
-    covariance = centred.T @ centred / max(len(z) - 1, 1)
-    values, vectors = torch.linalg.eigh(covariance)
-    values = values.clamp_min(float(values[-1]) * floor).clamp_min(1e-12)
-    weight = (vectors * values.rsqrt()) @ vectors.T
-    return weight.float(), (-(weight @ mean)).float()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / max(len(z) - 1, 1))
+    values, vectors = values.flip(0), vectors.flip(1)
+    return mean, values.clamp_min(float(values[0]) * floor).clamp_min(1e-12), vectors

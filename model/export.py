@@ -1,7 +1,7 @@
-"""Trained weights in, the engine's one safetensors file out (format codewm.model/1), f32 or int8.
+"""Trained weights in, the engine's one safetensors file out (format codewm.model/2), f32 or int8.
 
-int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The whitening and the
-positions stay f32: the first multiplies every displacement, the second costs little.
+int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t and x stay f32: they
+whiten, so their small directions matter as much as their large ones.
 """
 
 from __future__ import annotations
@@ -22,18 +22,13 @@ from codewm.corpus.errors import UserError
 from codewm.model.checkpoint import load_tensors, write_atomic
 from codewm.model.config import ModelConfig, from_json, from_mapping
 
-FORMAT = "codewm.model/1"
+FORMAT = "codewm.model/2"
 QUANTS = ("f32", "int8")
 
 
 def quantised(name: str, tensor: Tensor) -> bool:
     """Whether int8 export stores this tensor as I8."""
-    return (
-        tensor.ndim == 2
-        and name.endswith(".weight")
-        and ".whiten." not in name
-        and not name.endswith("position.weight")
-    )
+    return tensor.ndim == 2 and name.endswith(".weight") and not name.startswith(("target.", "state."))
 
 
 def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,6 +61,18 @@ def export(
     calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the engine file, in one step."""
+    write_atomic(path, packed(weights, config, quant, provenance, metrics, calibration))
+
+
+def packed(
+    weights: Mapping[str, Tensor],
+    config: ModelConfig,
+    quant: str,
+    provenance: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The engine file's bytes."""
     if quant not in QUANTS:
         raise UserError(f"unknown quantisation {quant!r}", f"one of {', '.join(QUANTS)}")
     metadata = {
@@ -80,7 +87,8 @@ def export(
         "calibration": json.dumps(dict(calibration or {}), sort_keys=True),
     }
     tensors = engine_tensors(weights, quant)
-    write_atomic(path, save({k: tensors[k] for k in sorted(tensors)}, metadata=metadata))
+    data: bytes = save({k: tensors[k] for k in sorted(tensors)}, metadata=metadata)
+    return data
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:

@@ -1,20 +1,26 @@
-"""Four networks in, one world model out: the constructor is the diagram, forward is the equation.
+"""An encoder, two linear maps and two perceptrons in, one world model out: the constructor is the diagram,
+the methods are the equations.
 
-actual displacement     d     = t(s') - t(s)          t frozen, whitened: the only space anything is measured in
-predicted displacement  d_hat = g(f(s), h(a))         f, h, g trained; the gradient of the prediction reaches f
-predicted next state    z'    = t(s) + d_hat          so copying is the zero displacement
+latent                  f(s)                           what the encoder makes of a unit, W values
+state                   x(s)  = state(f(s))            D values, white at first: what predictor and critic read
+target                  t(s)  = target(f(s))           K whitened values: the only space anything is measured in
+actual displacement     d     = t(s') - t(s)
+predicted displacement  d_hat = g(x(s), a)
+predicted next state    z'    = t(s) + d_hat           so copying is the zero displacement
+doubt                   c(x(s), x(s'), d - d_hat, a)   how much the residual looks like that of a spoilt edit
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from codewm.model.config import ModelConfig
 from codewm.model.encoder import Encoder
-from codewm.model.transition import ActionEncoder, Predictor
+from codewm.model.transition import Critic, Predictor
+
+RULER = ("encoder.", "state.", "target.")
+"""Names of the parameters that are fixed once the target space is."""
 
 
 class JEPA(nn.Module):
@@ -23,37 +29,27 @@ class JEPA(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.target = Encoder(config, config.target_loops, whiten=True)  # t
-        self.online = Encoder(config, config.online_loops, whiten=False)  # f
-        self.action = ActionEncoder(config)  # h
+        self.encoder = Encoder(config)  # f
+        self.state = nn.Linear(config.width, config.dim)  # x
+        self.target = nn.Linear(config.width, config.latent)  # t
         self.predictor = Predictor(config)  # g
+        self.critic = Critic(config)  # c
 
-    def forward(self, tokens: Tensor, lengths: Tensor, action: Tensor) -> Tensor:
-        """Before-states [B, S], their lengths [B] and actions [B, A] -> d_hat [B, D]."""
-        out: Tensor = self.predictor(self.online(tokens, lengths), self.action(action))
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """f(s) [B, W] and actions [B, A] -> d_hat [B, K]."""
+        out: Tensor = self.predictor(self.state(latent), action)
         return out
 
-    @torch.no_grad()
-    def displacement(self, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> Tensor:
-        """(tokens, lengths) of s and of s' -> d [B, D]; never carries a gradient."""
-        d: Tensor = self.target(*after) - self.target(*before)
-        return d
+    def doubt(self, latent: Tensor, after: Tensor, residual: Tensor, action: Tensor) -> Tensor:
+        """f(s) and f(s') [B, W], d - d_hat [B, K], actions [B, A] -> log odds [B] that something is wrong."""
+        out: Tensor = self.critic(self.state(latent), self.state(after), residual, action)
+        return out
 
-    def freeze_target(self) -> None:
-        """Make t the fixed ruler of stage 2: no gradient, ever."""
-        self.target.requires_grad_(False)
-        self.target.eval()
-
-    def start_online_from_target(self) -> None:
-        """Copy t's weights into f where the shapes agree; the whitening is t's alone."""
-        source = {k: v for k, v in self.target.state_dict().items() if not k.startswith("whiten.")}
-        self.online.load_state_dict(source)
-
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The named parameters of f, h and g."""
+    def freeze_ruler(self) -> None:
+        """Fix the space that everything is measured in: no gradient, ever."""
         for name, parameter in self.named_parameters():
-            if not name.startswith("target."):
-                yield name, parameter
+            if name.startswith(RULER):
+                parameter.requires_grad_(False)
 
 
 class MaskedTokenHead(nn.Module):

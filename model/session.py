@@ -1,11 +1,11 @@
-"""A config, its data and a folder in; the clock, the events and the guards that both stages share out."""
+"""A config, its data and a folder in; the clock, the events and the guards that all stages share out."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from codewm.corpus.errors import UserError
 from codewm.model.batches import Index, TrainingData, length_batches
-from codewm.model.checkpoint import RunFolder
+from codewm.model.checkpoint import RunFolder, optimiser_tensors, save_tensors
 from codewm.model.config import ModelConfig, TrainConfig
+from codewm.model.distributed import ALONE, Group
 
 Event = dict[str, Any]
 STEP_EVERY = 10  # steps between step events
@@ -37,6 +38,7 @@ class Session:
     report: Callable[[Event], None]
     spent: float = 0.0  # seconds of earlier, interrupted sittings
     began: float = field(default_factory=time.monotonic)
+    group: Group = ALONE
 
     def elapsed(self) -> float:
         """Seconds trained, all sittings together."""
@@ -44,6 +46,8 @@ class Session:
 
     def event(self, kind: str, **values: Any) -> None:
         """Tell the display; keep what is worth keeping."""
+        if not self.group.first:
+            return
         event = {"event": kind, "elapsed": round(self.elapsed(), 2), **values}
         self.report(event)
         self.folder.append(event)
@@ -63,9 +67,9 @@ class Session:
 
 
 def fast_bf16() -> bool:
-    """Whether this processor multiplies bf16 matrices faster than f32: AMX does, avx512_bf16 alone hardly."""
+    """Whether this processor multiplies bf16 matrices faster than f32: twice as fast, where it can at all (lab log)."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("amx_bf16".upper()))
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 @dataclass
@@ -140,18 +144,63 @@ def optimiser(
     return torch.optim.AdamW(built, betas=(0.9, 0.98), eps=1e-8), names
 
 
-def descend(loss: Tensor, optim: torch.optim.Optimizer, factor: float, clip: float, where: str) -> float:
-    """One guarded optimiser step; the gradient norm before clipping."""
-    if not torch.isfinite(loss):
+def save_progress(
+    session: Session,
+    model: torch.nn.Module,
+    optim: torch.optim.Optimizer,
+    names: list[str],
+    pace: Pace,
+    stage: int,
+    more: Mapping[str, Tensor],
+    **about: Any,
+) -> None:
+    """Everything an exact resume of a stage needs: weights, moments, `more` tensors, and `about` in the metadata."""
+    if not session.group.first:
+        return
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimiser_tensors(optim, names)
+    meta = {
+        "stage": stage, "step": pace.step, "stage_seconds": pace.elapsed(), "seconds": session.elapsed(),
+        "fingerprint": session.data.fingerprint(), **about,
+    }  # fmt: skip
+    save_tensors(session.folder.state, {**tensors, **more}, meta)
+
+
+def save_model(session: Session, model: torch.nn.Module, stage: int) -> None:
+    """What a resume at the beginning of a stage needs."""
+    if not session.group.first:
+        return
+    meta = {
+        "stage": stage, "step": 0, "stage_seconds": 0.0, "seconds": session.elapsed(),
+        "fingerprint": session.data.fingerprint(),
+    }  # fmt: skip
+    save_tensors(session.folder.state, {f"model.{k}": v for k, v in model.state_dict().items()}, meta)
+
+
+def descend(
+    loss: Tensor,
+    optim: torch.optim.Optimizer,
+    factor: float,
+    clip: float,
+    where: str,
+    group: Group = ALONE,
+) -> float:
+    """One guarded optimiser step on the loss summed over the group; the gradient norm before clipping."""
+    # All processes stop, or none.
+    if not torch.isfinite(group.total(loss)):
         raise TrainingStoppedError(
             f"the loss became non-finite in {where}",
             "lower the learning rate or use --precision f32; the best checkpoint so far is kept",
         )
-    for group in optim.param_groups:
-        group["lr"] = group["peak"] * factor
+    for part in optim.param_groups:
+        part["lr"] = part["peak"] * factor
     optim.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    parameters = [p for group in optim.param_groups for p in group["params"]]
+    parameters = [p for part in optim.param_groups for p in part["params"]]
+    if group.size > 1:
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        group.add(p.grad for p in parameters if p.grad is not None)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip))
     if not math.isfinite(norm):
         raise TrainingStoppedError(

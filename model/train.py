@@ -2,11 +2,11 @@
 
     tables = [store.read(path)]                 one per repository
     data   = batches.prepare(tables, config)    split by time, filtered, drawn
-    train(data, config, folder, report=...)     stage 1 (teacher), 2 (predictor), 3 (all), held-out table, export
+    train(data, config, folder, report=...)     stages 1 (teacher), 2 (space), 3 (dynamics), held-out table, export
 
-The shipped base model is made by harvesting each training repository and then
-`codewm train --corpus a/chains.h5 --corpus b/chains.h5 ... --from scratch --minutes 22 --output base.safetensors`:
-every repository is split by its own time, and all of them share one teacher.
+A model that is started from keeps its space: the encoder and t stay as they are, and only stage 3 runs, so that what
+one repository's model says can be compared with another's. The shipped base model is made from a corpus, from scratch
+(`just base`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from codewm.model import export
 from codewm.model.batches import TrainingData
 from codewm.model.checkpoint import RunFolder, load_tensors, write_atomic
 from codewm.model.config import ModelConfig, TrainConfig, from_json, to_json
+from codewm.model.distributed import join
 from codewm.model.dynamics import Best, cache_targets, foresee
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.suite import held_out_table
 from codewm.model.jepa import JEPA
-from codewm.model.session import Event, Pace, Session
+from codewm.model.session import Event, Pace, Session, save_model
+from codewm.model.space import cache_latents, choose_space
 from codewm.model.teacher import teach
 
 EVALUATION_SPEED = (
@@ -109,6 +111,7 @@ def train(
         tensors, meta = load_tensors(folder.state)
         if meta["fingerprint"] != data.fingerprint():
             raise UserError("the chains have changed since this run was interrupted", "start a new run")
+    group = join(config.device)
     seed_everything(config.seed, config.threads)
     start = start_from(config.start)
     weights: Mapping[str, Tensor] | None = None
@@ -133,8 +136,10 @@ def train(
     model = JEPA(model_config).to(config.device)
     if weights is not None:
         model.load_state_dict(weights)
-    session = Session(config, model_config, data, folder, report, spent=float(meta.get("seconds", 0.0)))
-    write_atomic(folder.config, to_json(model_config, config).encode())
+    spent = float(meta.get("seconds", 0.0))
+    session = Session(config, model_config, data, folder, report, spent=spent, group=group)
+    if group.first:
+        write_atomic(folder.config, to_json(model_config, config).encode())
     session.event(
         "start", start=str(config.start if start is None else start.name), ledger=data.ledger,
         bf16=session.bf16, threads=torch.get_num_threads(), resumed=resume,
@@ -144,31 +149,41 @@ def train(
     best = Best(*meta["best"]) if "best" in meta else Best()
     interrupted = False
     steps = 0
-    targets = None
+    latents, targets = None, None
     try:
         for stage in (1, 2, 3):
-            if stage < resumed_stage or (stage == 1 and weights is not None):
+            if stage < resumed_stage or (stage < 3 and weights is not None):
                 continue
             again = tensors if stage == resumed_stage else None
             if again is not None:
                 model.load_state_dict({k[6:]: v for k, v in again.items() if k.startswith("model.")})
-            if stage > 1 and targets is None:
-                model.freeze_target()
-                targets = cache_targets(session, model)
+            if stage > 1 and latents is None:
+                latents = cache_latents(session, model)
+            if stage == 3:
+                assert latents is not None
+                targets = cache_targets(session, model, latents)
             pace = stage_pace(
-                config, stage, session, meta if again is not None else {}, teacher=weights is None
+                config, stage, session, meta if again is not None else {}, scratch=weights is None
             )
             if stage == 1:
                 teach(session, model, pace, again)
-                model.start_online_from_target()
+                # Stage 2 takes a minute: a run that is stopped in it starts it again.
+                save_model(session, model, 2)
+            elif stage == 2:
+                assert latents is not None
+                choose_space(session, model, latents, pace)
+                group.share_model(model)
+                save_model(session, model, 3)
             else:
                 assert targets is not None
-                foresee(session, model, targets, pace, best, joint=stage == 3, resumed=again)
+                foresee(session, model, targets, pace, best, resumed=again if pace.step else None)
             steps += pace.step
     except KeyboardInterrupt:
         interrupted = True
         if targets is None or not folder.weights.is_file():
             return Outcome(folder.path, None, [], True, best.r2, steps)
+    if not group.first:
+        return Outcome(folder.path, None, [], interrupted, best.r2, steps)
     assert targets is not None
     kept, kept_meta = load_tensors(folder.weights)
     model.load_state_dict(kept)
@@ -189,7 +204,7 @@ def train(
         folder.state.unlink(missing_ok=True)
     session.event("end", best=kept_meta["figures"], interrupted=interrupted, steps=steps)
     return Outcome(
-        folder.path, output, rows, interrupted, float(kept_meta["figures"]["displacement_r2"]), pace.step
+        folder.path, output, rows, interrupted, float(kept_meta["figures"]["displacement_r2"]), steps
     )
 
 
@@ -201,20 +216,20 @@ def vocabulary_size() -> int:
 
 
 def stage_pace(
-    config: TrainConfig, stage: int, session: Session, meta: Mapping[str, Any], teacher: bool = True
+    config: TrainConfig, stage: int, session: Session, meta: Mapping[str, Any], scratch: bool = True
 ) -> Pace:
     """The budget of a stage: its share of the steps, or of the minutes that are left before the table."""
     step, before = int(meta.get("step", 0)), float(meta.get("stage_seconds", 0.0))
     if config.steps is not None:
-        first = max(1, round(config.steps * config.teacher_share)) if teacher else 0
-        second = max(1, round(config.steps * config.dynamics_share))
+        first = max(1, round(config.steps * config.teacher_share)) if scratch else 0
+        second = max(1, round(config.steps * config.space_share)) if scratch else 0
         return Pace((first, second, max(1, config.steps - first - second))[stage - 1], None, step, before)
     assert config.minutes is not None
     whole = config.minutes * 60
     if stage < 3:
-        share = config.teacher_share if stage == 1 else config.dynamics_share
+        share = config.teacher_share if stage == 1 else config.space_share
         return Pace(None, whole * share, step, before)
-    tokens = 3 * session.data.lengths[session.data.after[session.data.holdout]].sum()
+    tokens = 2 * session.data.lengths[session.data.after[session.data.holdout]].sum()
     table = min(0.25 * whole, 3 + float(tokens) / EVALUATION_SPEED)
     return Pace(None, max(0.05 * whole, whole - table - session.elapsed() + before), step, before)
 

@@ -1,56 +1,60 @@
-"""An action in, its latent out; a state's and an action's latent in, a displacement out.
+"""A state and an action in, a displacement out; a residual in, a doubt out.
 
-The predictor is the papers' two-token looped transformer, with a linear read-out that starts at zero: an
-untrained model predicts the copy, and everything it says beyond that it has learned.
+Both are perceptrons of two hidden layers. The papers' predictor, a transformer over two tokens, took twelve times as
+long per edit and foresaw no more (docs/lab-log.md).
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codewm.model.config import ModelConfig
-from codewm.model.encoder import Block
-
-
-class ActionEncoder(nn.Module):
-    """h: actions [B, A] -> [B, D]."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.up = nn.Linear(config.action_dim, config.dim)
-        self.down = nn.Linear(config.dim, config.dim)
-
-    def forward(self, action: Tensor) -> Tensor:
-        """Action [B, A] -> [B, D]."""
-        out: Tensor = self.down(F.gelu(self.up(action)))
-        return out
 
 
 class Predictor(nn.Module):
-    """g: state latent [B, D] and action latent [B, D] -> displacement [B, D]."""
+    """g: state x(s) [B, D] and action [B, A] -> displacement [B, K].
+
+    Its read-out starts at zero: untrained, it predicts the copy, and everything it says beyond that it has learned.
+    `dropout` is a share of hidden values, while training.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.loops = config.predictor_loops
-        # The file format names this `predictor.type`, which as an attribute would hide Module.type().
-        self._parameters["type"] = nn.Parameter(torch.randn(2, config.dim) * 0.02)
-        self.blocks = nn.ModuleList(
-            Block(config.dim, config.heads, config.mlp) for _ in range(config.predictor_blocks)
-        )
-        self.norm = nn.LayerNorm(config.dim)
-        self.out = nn.Linear(config.dim, config.dim)
+        self.dropout = 0.0
+        self.up = nn.Linear(config.dim + config.action_dim, config.predictor)
+        self.middle = nn.Linear(config.predictor, config.predictor)
+        self.out = nn.Linear(config.predictor, config.latent)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """State [B, D], action [B, D] -> d_hat [B, D]."""
-        x = torch.stack([state, action], 1) + cast(Tensor, self._parameters["type"])  # [B, 2, D]
-        for block in self.blocks:
-            for _ in range(self.loops):
-                x = block(x)
-        out: Tensor = self.out(self.norm(x[:, 0]))
+        """State [B, D], action [B, A] -> d_hat [B, K]."""
+        hidden = self._drop(F.gelu(self.up(torch.cat([state, action], -1))))
+        out: Tensor = self.out(self._drop(F.gelu(self.middle(hidden))))
         return out
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class Critic(nn.Module):
+    """What a residual looks like: like a real edit's (below 0), or like that of one with something wrong (above).
+
+    A residual of the same length may be ordinary for one edit and strange for another, and most of its directions
+    are just what nobody can foresee. The critic is told where the edit starts, where it goes, what it is said to be,
+    and how far from the prediction it lands.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(2 * config.dim + config.latent + config.action_dim, config.critic)
+        self.middle = nn.Linear(config.critic, config.critic)
+        self.out = nn.Linear(config.critic, 1)
+
+    def forward(self, state: Tensor, after: Tensor, residual: Tensor, action: Tensor) -> Tensor:
+        """Whitened latents of s and s' [B, D], d - d_hat [B, K] and actions [B, A] -> log odds [B]."""
+        x = torch.cat([state, after - state, residual, action], -1)
+        out: Tensor = self.out(F.gelu(self.middle(F.gelu(self.up(x)))))
+        return out[..., 0]

@@ -90,6 +90,8 @@ def run(
             output = output or home / MODEL_FILE
         settings = _settings(minutes, steps, start, seed, device, setting or [])
         outcome = _train(tables, sources, settings, home, output, resume, f32, quiet)
+    if not outcome.rows and not outcome.interrupted:
+        return 0  # one of torchrun's processes, and not the one that speaks
     if not outcome.rows:
         console.say(
             f"stopped before there was a model to keep; 'codewm train --resume' goes on with {outcome.folder}",

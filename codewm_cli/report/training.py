@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "true")
 LOOKS_SHOWN = 8
-STAGES = {1: "teacher", 2: "predictor", 3: "all networks"}
+STAGES = {1: "teacher", 2: "space", 3: "dynamics"}
 
 
 def to_table(rows: Sequence[Row]) -> Table:
@@ -66,7 +66,10 @@ def line(event: Mapping[str, Any]) -> str:
     if kind == "teacher":
         return f"{at} {STAGES[1]} {event['progress']:4.0%}: masked-token loss {event['held_out_masked_loss']:.3f} nats"
     if kind == "target":
-        return f"{at} target frozen: rank {event['rank_entropy']:.0f} / {event['rank_squared']:.0f} (entropy / squared)"
+        return (
+            f"{at} target space chosen: of the displacement in its first direction {event['foreseen_first']:.0%} is "
+            f"foreseen, in its last {event['foreseen_last']:.0%}"
+        )
     if kind == "cache":
         return f"{at} cached {event['count']:,} {event['what']}"
     if kind == "validation":

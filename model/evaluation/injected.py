@@ -29,6 +29,8 @@ from codewm.model.evaluation.readings import Nulls, Reader, readings
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 METRICS = ("injected_auroc_size_matched", "injected_auroc_token_matched")
+DOUBT = "doubt_"
+"""Put before the names of the rows in which the critic reads the residual, instead of its length alone."""
 UNSEEN = "_unseen"
 FORMS = ("on top", "alone")
 ORDINARY = 4  # real edits for each one that is corrupted
@@ -267,12 +269,15 @@ def _as_edits(batch: core.EditBatch, rows: I64, victims: Sequence[Victim]) -> Ed
 
 
 def scores(reader: Reader, injected: Injected, known: Nulls) -> tuple[list[str], F64]:
-    """Names and values [N, S] of what is compared: |d - d_hat| of the model ('') and its nulls, and plain sizes.
+    """Names and values [N, S] of what is compared: |d - d_hat| of the model ('') and its nulls, the critic's doubt with
+    and without anything but the action, and plain sizes.
 
     The copy's residual is |d|, the bare displacement.
     """
     read = readings(reader, injected.edits, known)
     columns = {k: np.linalg.norm(read.d - p, axis=1) for k, p in read.predictions.items()}
+    columns["doubt"] = read.doubt
+    columns["doubt_of_action"] = read.doubt_of_action
     columns["lines_added"] = injected.lines_added
     columns["tokens_changed"] = injected.tokens_changed
     return list(columns), np.stack([c.astype(np.float64) for c in columns.values()], 1)
@@ -288,7 +293,8 @@ def tally(
     """Rows of the matched AUROC: the mean over kinds, over kinds of families not trained on, and each kind.
 
     The means are over kinds and forms that were made at all, of all repositories together and of each. Matched on
-    lines added, and in rows of their own on tokens changed: a line may be changed in one token or in thirty.
+    lines added, and in rows of their own on tokens changed: a line may be changed in one token or in thirty. Each
+    for the length of the residual, and, named `DOUBT`, for what the critic makes of it.
     """
     edits = injected.edits
     bootstrap = Bootstrap(edits.commit, resamples)
@@ -365,10 +371,15 @@ def _mean(
     drawn = np.nansum(each, 0)[occurs.all(1)] / occurs[occurs.all(1)]
     if kinds:
         more["kinds"] = kinds
-    rows.add(
-        metric,
-        dict(zip(names, value.tolist(), strict=True)),
-        {name: drawn[:, i] for i, name in enumerate(names)},
-        n=sum(f[2] for f in found),
-        **more,
-    )
+    n = sum(f[2] for f in found)
+    critic = {"doubt": None, "doubt_of_action": None}
+    doubted = {"": "residual", "doubt": ""}
+    for prefix, told in (("", critic), (DOUBT, doubted)):
+        called = [told.get(name, name) for name in names]
+        rows.add(
+            prefix + metric,
+            {c: v for c, v in zip(called, value.tolist(), strict=True) if c is not None},
+            {c: drawn[:, i] for i, c in enumerate(called) if c is not None},
+            n=n,
+            **more,
+        )

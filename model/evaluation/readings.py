@@ -1,7 +1,7 @@
 """A model and edits in, where the edits went, where it said they would go, and where its nulls say so out.
 
     d      t(s') - t(s)
-    d_hat  g(f(s), h(a))        named '' among the predictions; the others are the nulls of `nulls`
+    d_hat  g(x(s), a)           named '' among the predictions; the others are the nulls of `nulls`
 
 The shuffled action comes from an edit of the same kind (created, deleted, modified): telling a modification that it
 was a creation would be too easy a null.
@@ -29,13 +29,17 @@ class Readings:
     """Of N edits; everything lives in the one target space."""
 
     states: F32
-    """[U, D] t of every state."""
+    """[U, K] t of every state."""
     z: F32
-    """[N, D] t(s)"""
+    """[N, K] t(s)"""
     d: F32
-    """[N, D]"""
+    """[N, K]"""
     predictions: dict[str, F32]
-    """name -> [N, D]; '' is the model's."""
+    """name -> [N, K]; '' is the model's."""
+    doubt: F32
+    """[N] the critic's log odds that something is wrong."""
+    doubt_of_action: F32
+    """[N] the same where everything but the action is another edit's: what the critic makes of the action alone."""
     fitted: Nulls
 
 
@@ -63,28 +67,19 @@ class Reader:
         """The action [N, A] as the model knows it."""
         return np.ascontiguousarray(edits.action[:, self.columns])
 
-    def target(self, edits: Edits) -> F32:
-        """t of every state: [U, D]."""
-        return self.engine.encode_target(edits.tokens, edits.offsets, threads=self.threads)
-
-    def online(self, edits: Edits) -> F32:
-        """f(s) of every edit: [N, D]; each state is encoded once."""
-        states, place = np.unique(edits.before, return_inverse=True)
-        starts, lengths = edits.offsets[:-1][states], np.diff(edits.offsets)[states]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        flat = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        f = self.engine.encode_online(edits.tokens[flat], offsets, threads=self.threads)
-        return np.ascontiguousarray(f[place.ravel()])
+    def latents(self, edits: Edits) -> F32:
+        """f of every state: [U, W]."""
+        return self.engine.encode(edits.tokens, edits.offsets, threads=self.threads)
 
     def predict(self, f: F32, action: F32) -> F32:
-        """g(f(s), h(a)): [N, D]."""
-        return self.engine.predict(f, self.engine.encode_action(np.ascontiguousarray(action)))
+        """g(x(s), a) from f(s) [N, W] and a [N, A]: [N, K]."""
+        return self.engine.predict(np.ascontiguousarray(f), np.ascontiguousarray(action))
 
 
 def read(reader: Reader, held_out: HeldOut) -> Readings:
     """Everything that a suite asks a model about held-out edits."""
     fit = held_out.fit
-    t = reader.target(fit)
+    t = reader.engine.target(reader.latents(fit))
     z, d = t[fit.before], t[fit.after] - t[fit.before]
     known = Nulls(z, reader.told(fit), d, fit.group, held_out.watched, bag(fit))
     return readings(reader, held_out.edits, known)
@@ -92,11 +87,12 @@ def read(reader: Reader, held_out: HeldOut) -> Readings:
 
 def readings(reader: Reader, edits: Edits, known: Nulls) -> Readings:
     """The same of any edits, with nulls that were fitted before."""
-    states = reader.target(edits)
+    latents = reader.latents(edits)
+    states = reader.engine.target(latents)
     z = states[edits.before]
     d = states[edits.after] - z
     action = reader.told(edits)
-    f = reader.online(edits)
+    f = latents[edits.before]
     predictions = {
         "": reader.predict(f, action),
         "copy": nulls.copy(d),
@@ -106,7 +102,11 @@ def readings(reader: Reader, edits: Edits, known: Nulls) -> Readings:
         "linear_map": linear_map(known, known.z, z, action, edits.group),
         "bag_of_tokens": linear_map(known, known.tokens, bag(edits), action, edits.group),
     }
-    return Readings(states, z, d, predictions, known)
+    after, missed = latents[edits.after], d - predictions[""]
+    doubt = reader.engine.doubt(f, after, missed, action)
+    other = np.random.default_rng(5).permutation(len(edits))
+    of_action = reader.engine.doubt(f[other], after[other], missed[other], action)
+    return Readings(states, z, d, predictions, doubt, of_action, known)
 
 
 def constant_mean(known: Nulls, group: I64) -> F32:

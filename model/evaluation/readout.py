@@ -25,10 +25,15 @@ from codewm.model.evaluation.subject import Subject, load
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 UNWHITENED = "_unwhitened"
+CHURN = "target_churn"
+"""Mean |d|^2, in parts of what it is between two unrelated states. A target that jumps at every edit makes predictions
+look good: that it falls back to the mean is easily foretold. Near 0, a displacement says what was edited.
+"""
 LOSS_BAR = 0.01  # relative, of int8 on each row
 BARS = (
     "displacement_r2", "nearer_than_copy", "prefers_truth_to_copy", "delta_cosine", "same_action_rank",
     "action_matters", "injected_auroc_size_matched", "injected_auroc_size_matched_unseen",
+    "doubt_injected_auroc_size_matched", "doubt_injected_auroc_size_matched_unseen",
 )  # fmt: skip
 """The rows between 0 and 1 that the model issue sets bars for, and their companions."""
 
@@ -42,7 +47,7 @@ class Figures:
     cosines: F64 = field(default_factory=lambda: np.zeros(0))
     """[N] the delta cosine of each held-out edit."""
     predicted: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    """[N, D] their predicted displacements."""
+    """[N, K] their predicted displacements."""
 
     def take(self, tally: Tally) -> list[Row]:
         """Add what a tally found; returns its rows."""
@@ -144,7 +149,7 @@ def figures_of(
     whiten: F64 | None,
     resamples: int | None = None,
 ) -> Figures:
-    """Rows of what was read; `whiten` [D, D] adds those of the space before the whitening."""
+    """Rows of what was read; `whiten` [K, W], the map to t, adds those of the space before it."""
     resamples = request.resamples if resamples is None else resamples
     predicted = found.predictions[""]
     figures = Figures(cosines=metrics.delta_cosine(predicted, found.d), predicted=predicted)
@@ -204,6 +209,12 @@ def _tally(
     d, z = found.d[rows], found.z[rows]
     metrics.basics(tally, predictions, d, z)
     cosine = {k: metrics.delta_cosine(p, d) for k, p in predictions.items()}
+    states = found.z - found.z.mean(0, dtype=np.float64)
+    tally.mean(
+        CHURN,
+        {"": np.square(d.astype(np.float64)).sum(1) / (2 * np.square(states).sum(1).mean())},
+        fixed={"unrelated_states": 1.0},
+    )
     told = cosine[""] - cosine["shuffled_action"]
     tally.mean(
         "action_matters",
@@ -214,8 +225,8 @@ def _tally(
 
 
 def _unwhitened(tally: Tally, found: Readings, rows: I64, whiten: F64) -> None:
-    """The same displacements before the whitening, which is linear: nothing is encoded again."""
-    back = np.linalg.inv(whiten).T
+    """What t sees of the same displacements in f's own scale; t is linear, so nothing is encoded again."""
+    back = np.linalg.pinv(whiten).T  # [K, W]
 
     def raw(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return (x[rows].astype(np.float64) @ back).astype(np.float32)

@@ -38,7 +38,7 @@ class Subject:
     quantised: core.Engine | None
     """The same weights as int8, where they are stored as f32."""
     whiten: F64
-    """[D, D] t's whitening: displacements before it are d @ inv(whiten).T"""
+    """[K, W] the map from f to t: what it sees of f's displacements is d @ pinv(whiten).T"""
     why_not: str = ""
     """Why there is nothing to compare int8 with."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -115,13 +115,13 @@ def _engine(data: bytes, choice: str) -> core.Engine:
 
 
 def _whitening(data: bytes) -> F64:
-    """t's whitening matrix, which no export quantises."""
+    """The map from f to t, which no export quantises."""
     from safetensors.numpy import load as tensors
 
     held = tensors(data)
-    if "target.whiten.weight" not in held:
-        raise UserError("the model file has no whitening", "train or export it again")
-    return held["target.whiten.weight"].astype(np.float64)
+    if "target.weight" not in held:
+        raise UserError("the model file has no map to the target space", "train or export it again")
+    return held["target.weight"].astype(np.float64)
 
 
 def columns(subject_action: str, stored_action: str) -> list[int]:

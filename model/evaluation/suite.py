@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from codewm.model.batches import encode
-from codewm.model.dynamics import Targets, online_latents, predict
+from codewm.model.dynamics import Targets, predict, target_of
 from codewm.model.evaluation import nulls
 from codewm.model.evaluation.metrics import Row, table
 from codewm.model.jepa import JEPA
+from codewm.model.latents import latents_of
 from codewm.model.session import Session
 
 
@@ -16,15 +16,15 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
     """Figures over all held-out edits, and over those of units that exist on both sides.
 
     Created and deleted units are easy (what is deleted moves exactly to the empty state), so the second table is
-    the one that says whether the dynamics of change were learned. All in f32.
+    the one that says whether the dynamics of change were learned. On a CPU all in f32.
     """
     data, config = session.data, session.config
     edits = data.holdout
     states, inverse = np.unique(np.concatenate([data.before[edits], data.after[edits]]), return_inverse=True)
-    encoded = encode(model.target, data.tokens, data.offsets, states, device=config.device)
-    z, after = encoded[inverse[: len(edits)]], encoded[inverse[len(edits) :]]
-    d = after - z
-    latents = online_latents(session, model, edits)
+    f = latents_of(session, model)(*data.states(states))
+    t = target_of(model, f)
+    before, after = inverse[: len(edits)], inverse[len(edits) :]
+    z, d, latents = t[before], t[after] - t[before], f[before]
     action = data.action[edits]
 
     fit, validation = data.fit, data.validation
@@ -35,14 +35,12 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
         (targets.z[data.before[validation]], data.action[validation], known, data.group[validation]),
         (z, action, data.group[edits]),
     )
-    d_hat = predict(session, model, edits, action, latents)
+    d_hat = predict(session, model, latents, action)
     others = {
         "copy": nulls.copy(d),
         "constant_mean": nulls.constant_mean(fit_d, len(d)),
-        "zero_action": nulls.zero_action(lambda a: predict(session, model, edits, a, latents), action),
-        "shuffled_action": nulls.shuffled_action(
-            lambda a: predict(session, model, edits, a, latents), action
-        ),
+        "zero_action": nulls.zero_action(lambda a: predict(session, model, latents, a), action),
+        "shuffled_action": nulls.shuffled_action(lambda a: predict(session, model, latents, a), action),
         "linear_map": linear,
     }
     commit = data.commit[edits]

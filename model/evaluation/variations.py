@@ -17,6 +17,7 @@ COMPARED = (
     "same_action_rank",
     "predictor_rank_squared",
     "injected_auroc_size_matched",
+    "doubt_injected_auroc_size_matched",
 )
 """The figures that variations are set side by side by, in tables and charts."""
 FULL = "full"
@@ -37,20 +38,15 @@ class Variation:
 
 VARIATIONS: dict[str, Variation] = {
     FULL: Variation("the recipe as it is"),
+    "no teacher": Variation("an encoder that never reconstructed tokens", {"teacher_share": 1e-9}),
+    "first components": Variation(
+        "the space is the latents' first principal components", {"space": "principal"}
+    ),
     "no contrast": Variation("the displacement error alone", {"contrast": 0.0}),
-    "no corrupted negatives": Variation("contrast with the copy and other edits", {"corruptions": 0}),
-    "no whitening": Variation(
-        "targets as pooled: every eigenvalue is raised to the largest, so the space is only scaled",
-        {"whiten_floor": 1.0},
+    "no corrupted edits": Variation(
+        "contrast with the copy and other edits; the critic learns nothing", {"corruptions": 0}
     ),
+    "all directions": Variation("as many target dimensions as a latent has", shape={"latent": 256}),
     "action v7": Variation("told the papers' seven numbers", action="v7"),
-    "no teacher": Variation("a target with random weights: one step of stage 1", {"teacher_share": 1e-9}),
-    "f frozen": Variation("f stays t: the predictor alone is trained in stage 3", {"online_lr_scale": 0.0}),
-    "no first stage of h and g": Variation("all three networks from the start", {"dynamics_share": 1e-9}),
-    "variance floor": Variation("with the floor under the spread of predictions", {"variance": 1.0}),
-    "hidden tokens": Variation("with a tenth of the tokens before hidden", {"token_dropout": 0.1}),
-    "one loop": Variation(
-        "encoders and predictor apply their blocks once",
-        shape={"target_loops": 1, "online_loops": 1, "predictor_loops": 1},
-    ),
+    "one loop": Variation("the encoder applies its block once", shape={"loops": 1}),
 }

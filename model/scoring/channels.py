@@ -53,7 +53,7 @@ class Edits:
     channels: Floats
     """[N, len(CHANNELS)] raw values, NaN where undefined."""
     displacement: NDArray[np.float16]
-    """[N, D] actual displacement t(s') - t(s)."""
+    """[N, K] actual displacement t(s') - t(s)."""
     length: NDArray[np.float32]
     """[N] norm of the actual displacement."""
     predicted: NDArray[np.float32]
@@ -94,19 +94,17 @@ def measure(
 def displacements(
     engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return actual d = t(s') - t(s) and predicted d_hat = g(f(s), h(a)) of the rows, each [n, D].
+    """Return actual d = t(s') - t(s) and predicted d_hat = g(x(s), a) of the rows, each [n, K].
 
     Each distinct state is encoded once.
     """
-    before, after = table.before[rows], table.after[rows]
-    targets, where = np.unique(np.concatenate([before, after]), return_inverse=True)
-    t = engine.encode_target(*table.states(targets), threads=threads)
-    where = where.ravel()
-    sources, at = np.unique(before, return_inverse=True)
-    f = engine.encode_online(*table.states(sources), threads=threads)
-    h = engine.encode_action(np.ascontiguousarray(table.action[rows]))
-    predicted = engine.predict(np.ascontiguousarray(f[at.ravel()]), h)
-    return t[where[len(rows) :]] - t[where[: len(rows)]], predicted
+    states, where = np.unique(np.concatenate([table.before[rows], table.after[rows]]), return_inverse=True)
+    before, after = where.ravel()[: len(rows)], where.ravel()[len(rows) :]
+    f = engine.encode(*table.states(states), threads=threads)
+    t = engine.target(f)
+    actions = np.ascontiguousarray(table.action[rows])
+    predicted = engine.predict(np.ascontiguousarray(f[before]), actions)
+    return t[after] - t[before], predicted
 
 
 def residual(actual: NDArray[np.float32], predicted: NDArray[np.float32]) -> Floats:

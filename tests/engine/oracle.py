@@ -1,4 +1,4 @@
-"""Weights by name in, latents and displacements out: the model's equations once more, in plain torch.
+"""Weights by name in, latents, displacements and doubts out: the model's equations once more, in plain torch.
 
 Written from the file format's definition, not from `model/` and not from the Rust engine, so that it can
 judge both. Nothing is padded; the dtype follows the weights, so f64 weights give f64.
@@ -29,12 +29,17 @@ class Shape:
     dim: int = 128
     heads: int = 4
     mlp: int = 512
-    target_loops: int = 3
-    online_loops: int = 3
-    predictor_blocks: int = 2
-    predictor_loops: int = 6
+    loops: int = 3
+    latent: int = 64
+    predictor: int = 512
+    critic: int = 128
     action: str = "v15"
     action_dim: int = 15
+
+    @property
+    def width(self) -> int:
+        """Length of f(s)."""
+        return 2 * self.dim
 
 
 def names_and_shapes(s: Shape) -> dict[str, tuple[int, ...]]:
@@ -45,6 +50,13 @@ def names_and_shapes(s: Shape) -> dict[str, tuple[int, ...]]:
 
     def norm(name: str) -> dict[str, tuple[int, ...]]:
         return {f"{name}.weight": (s.dim,), f"{name}.bias": (s.dim,)}
+
+    def perceptron(name: str, inputs: int, hidden: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        return (
+            linear(f"{name}.up", inputs, hidden)
+            | linear(f"{name}.middle", hidden, hidden)
+            | linear(f"{name}.out", hidden, outputs)
+        )
 
     def block(name: str) -> dict[str, tuple[int, ...]]:
         return (
@@ -57,16 +69,12 @@ def names_and_shapes(s: Shape) -> dict[str, tuple[int, ...]]:
         )
 
     out: dict[str, tuple[int, ...]] = {}
-    for side in ("target", "online"):
-        out[f"{side}.embedding.weight"] = (s.vocab_size, s.dim)
-        out[f"{side}.position.weight"] = (s.window, s.dim)
-        out |= block(f"{side}.block") | norm(f"{side}.norm")
-    out |= linear("target.whiten", s.dim, s.dim)
-    out |= linear("action.up", s.action_dim, s.dim) | linear("action.down", s.dim, s.dim)
-    out["predictor.type"] = (2, s.dim)
-    for i in range(s.predictor_blocks):
-        out |= block(f"predictor.blocks.{i}")
-    return out | norm("predictor.norm") | linear("predictor.out", s.dim, s.dim)
+    out["encoder.embedding.weight"] = (s.vocab_size, s.dim)
+    out["encoder.position.weight"] = (s.window, s.dim)
+    out |= block("encoder.block") | norm("encoder.norm")
+    out |= linear("target", s.width, s.latent) | linear("state", s.width, s.dim)
+    out |= perceptron("predictor", s.dim + s.action_dim, s.predictor, s.latent)
+    return out | perceptron("critic", 2 * s.dim + s.latent + s.action_dim, s.critic, 1)
 
 
 def random_weights(s: Shape, seed: int) -> Weights:
@@ -78,7 +86,7 @@ def random_weights(s: Shape, seed: int) -> Weights:
         leaf = name.split(".")[-2]
         if leaf in ("ln1", "ln2", "norm"):
             out[name] = 1 + 0.2 * noise if name.endswith("weight") else 0.1 * noise
-        elif leaf in ("embedding", "position") or name == "predictor.type":
+        elif leaf in ("embedding", "position"):
             out[name] = 0.3 * noise if leaf == "embedding" else 0.1 * noise
         elif name.endswith("bias"):
             out[name] = 0.05 * noise
@@ -87,78 +95,105 @@ def random_weights(s: Shape, seed: int) -> Weights:
     return out
 
 
+def linear(w: Weights, name: str, x: Tensor) -> Tensor:
+    """x [..., I] -> [..., O]."""
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
+    """x [..., D] -> [..., D]."""
+    return torch.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-5)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """The exact one."""
+    return x * 0.5 * (1 + torch.erf(x * 0.5**0.5))
+
+
 def block(w: Weights, name: str, x: Tensor, heads: int) -> Tensor:
     """x [n, S, D] -> [n, S, D]; pre-norm attention, then pre-norm perceptron."""
     n, S, D = x.shape
-    y = torch.layer_norm(x, (D,), w[f"{name}.ln1.weight"], w[f"{name}.ln1.bias"], 1e-5)
-    qkv = y @ w[f"{name}.attn.qkv.weight"].T + w[f"{name}.attn.qkv.bias"]
+    qkv = linear(w, f"{name}.attn.qkv", layer_norm(w, f"{name}.ln1", x))
     q, k, v = (part.reshape(n, S, heads, D // heads) for part in qkv.chunk(3, dim=-1))
     weight = torch.einsum("nihc,njhc->nhij", q, k).mul((D // heads) ** -0.5).softmax(-1)
     attended = torch.einsum("nhij,njhc->nihc", weight, v).reshape(n, S, D)
-    x = x + attended @ w[f"{name}.attn.out.weight"].T + w[f"{name}.attn.out.bias"]
-    y = torch.layer_norm(x, (D,), w[f"{name}.ln2.weight"], w[f"{name}.ln2.bias"], 1e-5)
-    hidden = y @ w[f"{name}.mlp.up.weight"].T + w[f"{name}.mlp.up.bias"]
-    hidden = hidden * 0.5 * (1 + torch.erf(hidden * 0.5**0.5))
-    return x + hidden @ w[f"{name}.mlp.down.weight"].T + w[f"{name}.mlp.down.bias"]
+    x = x + linear(w, f"{name}.attn.out", attended)
+    hidden = gelu(linear(w, f"{name}.mlp.up", layer_norm(w, f"{name}.ln2", x)))
+    return x + linear(w, f"{name}.mlp.down", hidden)
 
 
-def mean_features(w: Weights, s: Shape, side: str, tokens: Tensor) -> Tensor:
-    """Tokens [n, S] of n units of the same length -> [n, D], not whitened."""
-    x = w[f"{side}.embedding.weight"][tokens] + w[f"{side}.position.weight"][: tokens.shape[1]]
-    for _ in range(s.target_loops if side == "target" else s.online_loops):
-        x = block(w, f"{side}.block", x, s.heads)
-    x = torch.layer_norm(x, (s.dim,), w[f"{side}.norm.weight"], w[f"{side}.norm.bias"], 1e-5)
-    return x.mean(1)
+def both_means(w: Weights, s: Shape, tokens: Tensor) -> Tensor:
+    """Tokens [n, S] of n units of the same length -> [n, 2 D]: of what goes into the loops and of what comes out."""
+    placed = w["encoder.embedding.weight"][tokens] + w["encoder.position.weight"][: tokens.shape[1]]
+    x = placed
+    for _ in range(s.loops):
+        x = block(w, "encoder.block", x, s.heads)
+    return torch.cat([placed.mean(1), layer_norm(w, "encoder.norm", x).mean(1)], 1)
 
 
-def encode(w: Weights, s: Shape, side: str, units: list[NDArray[np.uint16]]) -> Tensor:
-    """Units in any order -> latents [n, D]; the target's are whitened."""
-    dtype = w["predictor.type"].dtype
-    out = torch.empty(len(units), s.dim, dtype=dtype)
+def encode(w: Weights, s: Shape, units: list[NDArray[np.uint16]]) -> Tensor:
+    """Units in any order -> f(s) [n, W]."""
+    out = torch.empty(len(units), s.width, dtype=w["target.weight"].dtype)
     by_length: dict[int, list[int]] = {}
     for i, unit in enumerate(units):
         by_length.setdefault(len(unit), []).append(i)
     for rows in by_length.values():
         tokens = torch.from_numpy(np.stack([units[i] for i in rows]).astype(np.int64))
-        out[rows] = mean_features(w, s, side, tokens)
-    if side == "target":
-        out = out @ w["target.whiten.weight"].T + w["target.whiten.bias"]
+        out[rows] = both_means(w, s, tokens)
     return out
 
 
-def encode_action(w: Weights, actions: Tensor) -> Tensor:
-    """Actions [n, A] -> [n, D]."""
-    hidden = actions @ w["action.up.weight"].T + w["action.up.bias"]
-    hidden = hidden * 0.5 * (1 + torch.erf(hidden * 0.5**0.5))
-    return hidden @ w["action.down.weight"].T + w["action.down.bias"]
+def target(w: Weights, f: Tensor) -> Tensor:
+    """f(s) [n, W] -> t(s) [n, K]."""
+    return linear(w, "target", f)
 
 
-def predict(w: Weights, s: Shape, state: Tensor, action: Tensor) -> Tensor:
-    """f(s) [n, D], h(a) [n, D] -> d_hat [n, D]."""
-    x = torch.stack([state, action], dim=1) + w["predictor.type"]
-    for i in range(s.predictor_blocks):
-        for _ in range(s.predictor_loops):
-            x = block(w, f"predictor.blocks.{i}", x, s.heads)
-    x = torch.layer_norm(x, (s.dim,), w["predictor.norm.weight"], w["predictor.norm.bias"], 1e-5)
-    return x[:, 0] @ w["predictor.out.weight"].T + w["predictor.out.bias"]
+def perceptron(w: Weights, name: str, x: Tensor) -> Tensor:
+    """x [n, I] -> [n, O], through two hidden layers."""
+    hidden = gelu(linear(w, f"{name}.middle", gelu(linear(w, f"{name}.up", x))))
+    return linear(w, f"{name}.out", hidden)
 
 
-def fit_whitening(w: Weights, s: Shape, units: list[NDArray[np.uint16]], floor: float = 1e-2) -> None:
-    """Sets the whitening map so that these units' target latents have unit covariance, as training does."""
-    eye = w | {"target.whiten.weight": torch.eye(s.dim), "target.whiten.bias": torch.zeros(s.dim)}
-    z = encode(eye, s, "target", units).double()
-    centre = z.mean(0)
-    values, vectors = torch.linalg.eigh((z - centre).T @ (z - centre) / (len(z) - 1))
-    values = values.clamp_min(float(values[-1]) * floor)
-    weight = vectors @ torch.diag(values.rsqrt()) @ vectors.T
-    w["target.whiten.weight"] = weight.float().contiguous()
-    w["target.whiten.bias"] = (-weight @ centre).float()
+def predict(w: Weights, f: Tensor, actions: Tensor) -> Tensor:
+    """f(s) [n, W], actions [n, A] -> d_hat [n, K]."""
+    return perceptron(w, "predictor", torch.cat([linear(w, "state", f), actions], dim=1))
+
+
+def doubt(w: Weights, f: Tensor, f_after: Tensor, residual: Tensor, actions: Tensor) -> Tensor:
+    """f(s), f(s') [n, W], d - d_hat [n, K], actions [n, A] -> [n]."""
+    x, x_after = linear(w, "state", f), linear(w, "state", f_after)
+    return perceptron(w, "critic", torch.cat([x, x_after - x, residual, actions], dim=1))[:, 0]
+
+
+def fit_maps(w: Weights, s: Shape, units: list[NDArray[np.uint16]], floor: float = 1e-2) -> None:
+    """Sets state and target so that x(s) and t(s) of these units have unit covariance, as training does: the largest
+    principal components."""
+    f = encode(w, s, units).double()
+    centre = f.mean(0)
+    values, vectors = torch.linalg.eigh((f - centre).T @ (f - centre) / (len(f) - 1))
+    scale = values.clamp_min(float(values[-1]) * floor).rsqrt()
+    components = (vectors * scale).T
+    for name, weight in (("state", components[-s.dim :]), ("target", components[-s.latent :])):
+        w[f"{name}.weight"] = weight.float().contiguous()
+        w[f"{name}.bias"] = (-weight @ centre).float()
+
+
+def rounded(w: Weights) -> tuple[Weights, Weights]:
+    """The tensors of an int8 file, and the weights they stand for."""
+    stored, meant = dict(w), dict(w)
+    for name, value in w.items():
+        if value.ndim == 2 and name not in ("target.weight", "state.weight"):
+            scale = value.abs().amax(1) / 127
+            whole = (value / scale[:, None]).round()
+            stored[name], stored[f"{name}.scale"] = whole.to(torch.int8), scale
+            meant[name] = whole * scale[:, None]
+    return stored, meant
 
 
 def model_file(w: Weights, s: Shape, **metadata: str) -> bytes:
-    """An f32 "codewm.model/1" file."""
+    """A "codewm.model/2" file; f32, unless `quant` says otherwise and the weights are `rounded`."""
     header = {
-        "format": "codewm.model/1",
+        "format": "codewm.model/2",
         "config": json.dumps(vars(s)),
         "tokenizer_id": codewm_core.TOKENIZER_ID,
         "action": s.action,

@@ -4,6 +4,7 @@ family, and never crashes; computing releases the GIL; arrays of any memory layo
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -11,12 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import codewm_core
 from codewm_core import CoreError, Engine, InvalidInput, ModelFormatError, TokenizerMismatch
 from tests.engine import oracle
 
-SHAPE = oracle.Shape(dim=16, heads=2, mlp=32, window=20, predictor_loops=2)
+SHAPE = oracle.Shape(dim=16, heads=2, mlp=32, window=20, latent=6, predictor=12, critic=10)
+
+F32 = NDArray[np.float32]
+WIDTHS = {"f": 32, "f_after": 32, "residual": 6, "actions": 15}
+"""Of the arguments of `doubt`."""
 
 
 @pytest.fixture(scope="module")
@@ -58,41 +64,73 @@ def test_config_and_metadata_are_the_files(engine: Engine, file: bytes, tmp_path
     ],
 )
 def test_bad_units_are_named(engine: Engine, tokens: list[int], offsets: list[int], needle: str) -> None:
-    for encode in (engine.encode_target, engine.encode_online):
-        with pytest.raises(InvalidInput, match=needle):
-            encode(np.array(tokens, np.uint16), np.array(offsets, np.int64))
+    with pytest.raises(InvalidInput, match=needle):
+        engine.encode(np.array(tokens, np.uint16), np.array(offsets, np.int64))
 
 
 def test_bad_rows_are_named(engine: Engine) -> None:
-    with pytest.raises(InvalidInput, match=r"actions has shape \[2, 16\]"):
-        engine.encode_action(np.zeros((2, 16), np.float32))
-    with pytest.raises(InvalidInput, match="row 1"):
-        engine.encode_action(np.array([[0] * 15, [np.nan] * 15], np.float32))
-    with pytest.raises(InvalidInput, match="2 states for 3"):
-        engine.predict(np.zeros((2, 16), np.float32), np.zeros((3, 16), np.float32))
+    f = np.zeros((2, 32), np.float32)
+    with pytest.raises(InvalidInput, match=r"actions has shape \[2, 16\], expected \[n, 15\]"):
+        engine.predict(f, np.zeros((2, 16), np.float32))
+    with pytest.raises(InvalidInput, match="actions have NaN in row 1"):
+        engine.predict(f, np.array([[0] * 15, [np.nan] * 15], np.float32))
+    with pytest.raises(InvalidInput, match="2 features for 3 actions"):
+        engine.predict(f, np.zeros((3, 15), np.float32))
     with pytest.raises(TypeError):
-        engine.encode_action(np.zeros((2, 15), np.float64))
+        engine.predict(f, np.zeros((2, 15), np.float64))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="threads"):
-        engine.encode_target(np.ones(400, np.uint16), np.arange(401), threads=10**9)
+        engine.encode(np.ones(400, np.uint16), np.arange(401), threads=10**9)
+    for function in (engine.target, lambda f: engine.predict(f, np.zeros((2, 15), np.float32))):
+        with pytest.raises(InvalidInput, match=r"f has shape \[2, 6\], expected \[n, 32\]"):
+            function(np.zeros((2, 6), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("f", "features"), ("f_after", "features after"), ("residual", "residuals"), ("actions", "actions")],
+)
+def test_bad_edits_are_named(engine: Engine, name: str, rows: str) -> None:
+    def doubt(**change: F32) -> F32:
+        edits = {n: np.zeros((3, width), np.float32) for n, width in WIDTHS.items()}
+        return engine.doubt(**(edits | change))
+
+    width = WIDTHS[name]
+    spoilt = np.zeros((3, width), np.float32)
+    spoilt[1] = np.nan
+    assert doubt().shape == (3,)
+    with pytest.raises(InvalidInput, match=rf": {name} has shape \[3, 1\], expected \[n, {width}\]"):
+        doubt(**{name: np.zeros((3, 1), np.float32)})
+    with pytest.raises(InvalidInput, match=f": {rows} have NaN in row 1"):
+        doubt(**{name: spoilt})
+    with pytest.raises(InvalidInput, match=r"\d features for \d"):
+        doubt(**{name: np.zeros((2, width), np.float32)})
+    with pytest.raises(TypeError):
+        doubt(**{name: np.zeros((3, width))})  # type: ignore[arg-type]
 
 
 def test_nothing_in_gives_no_rows(engine: Engine) -> None:
     none = np.zeros(0, np.uint16)
-    assert engine.encode_target(none, np.zeros(1, np.int64)).shape == (0, 16)
-    assert engine.encode_action(np.zeros((0, 15), np.float32)).shape == (0, 16)
-    assert engine.predict(np.zeros((0, 16), np.float32), np.zeros((0, 16), np.float32)).shape == (0, 16)
+    assert engine.encode(none, np.zeros(1, np.int64)).shape == (0, 32)
+    f, residual, actions = (np.zeros((0, width), np.float32) for width in (32, 6, 15))
+    assert engine.target(f).shape == (0, 6)
+    assert engine.predict(f, actions).shape == (0, 6)
+    assert engine.doubt(f, f, residual, actions).shape == (0,)
 
 
 def test_any_memory_layout_means_what_it_says(engine: Engine) -> None:
-    a = np.random.default_rng(0).normal(size=(6, 15)).astype(np.float32)
-    assert np.array_equal(engine.encode_action(np.asfortranarray(a)), engine.encode_action(a))
-    assert np.array_equal(engine.encode_action(a[::-2]), engine.encode_action(np.ascontiguousarray(a[::-2])))
-    assert np.array_equal(
-        engine.encode_action(np.zeros((4, 15), np.float32)[:, ::-1])[0], engine.encode_action(a * 0)[0]
-    )
     tokens, offsets = np.arange(8, 28, dtype=np.uint16), np.array([0, 4, 10], np.int64)
-    strided = engine.encode_online(tokens[::2], offsets)
-    assert np.array_equal(strided, engine.encode_online(tokens[::2].copy(), offsets))
+    strided = engine.encode(tokens[::2], offsets)
+    assert np.array_equal(strided, engine.encode(tokens[::2].copy(), offsets))
+    edits = [np.random.default_rng(1).normal(size=(6, n)).astype(np.float32) for n in WIDTHS.values()]
+    plain = engine.doubt(*edits)
+    assert np.array_equal(engine.doubt(*map(np.asfortranarray, edits)), plain)
+    assert np.array_equal(engine.doubt(*(e[::-2] for e in edits)), plain[::-2])
+    assert np.array_equal(engine.target(np.asfortranarray(edits[0])), engine.target(edits[0]))
+    f, a = edits[0], edits[3]
+    plain = engine.predict(f, a)
+    assert np.array_equal(engine.predict(np.asfortranarray(f), np.asfortranarray(a)), plain)
+    assert np.array_equal(engine.predict(f[::-2], a[::-2]), plain[::-2])
+    assert np.array_equal(engine.predict(f, a[:, ::-1]), engine.predict(f, a[:, ::-1].copy()))
 
 
 def test_damaged_and_foreign_files_are_refused(file: bytes) -> None:
@@ -102,11 +140,27 @@ def test_damaged_and_foreign_files_are_refused(file: bytes) -> None:
     w = oracle.random_weights(SHAPE, seed=5)
     with pytest.raises(TokenizerMismatch, match="python-v0"):
         Engine.from_bytes(oracle.model_file(w, SHAPE, tokenizer_id="python-v0"))
-    with pytest.raises(ModelFormatError, match=r"target\.norm\.bias is missing"):
-        Engine.from_bytes(oracle.model_file({k: v for k, v in w.items() if k != "target.norm.bias"}, SHAPE))
-    with pytest.raises(ModelFormatError, match=r"action\.up\.weight has NaN"):
+    with pytest.raises(ModelFormatError, match=r'"codewm\.model/1", expected "codewm\.model/2"'):
+        Engine.from_bytes(oracle.model_file(w, SHAPE, format="codewm.model/1"))
+    for name in ("encoder.norm.bias", "target.weight", "state.bias", "critic.middle.weight"):
+        with pytest.raises(ModelFormatError, match=f"{re.escape(name)} is missing"):
+            Engine.from_bytes(oracle.model_file({k: v for k, v in w.items() if k != name}, SHAPE))
+    for name in (
+        "target.weight",
+        "state.weight",
+        "predictor.out.weight",
+        "critic.up.weight",
+        "critic.out.bias",
+    ):
+        with pytest.raises(ModelFormatError, match=f"{re.escape(name)} is F32"):
+            Engine.from_bytes(oracle.model_file(w | {name: torch.zeros(7, 7)}, SHAPE))
+    stored, _ = oracle.rounded(w)
+    for name in ("encoder.position.weight", "critic.out.weight"):
+        with pytest.raises(ModelFormatError, match=f"{re.escape(name)} is F32"):
+            Engine.from_bytes(oracle.model_file(stored | {name: w[name]}, SHAPE, quant="int8"))
+    with pytest.raises(ModelFormatError, match=r"predictor\.up\.weight has NaN"):
         Engine.from_bytes(
-            oracle.model_file(w | {"action.up.weight": w["action.up.weight"] * torch.nan}, SHAPE)
+            oracle.model_file(w | {"predictor.up.weight": w["predictor.up.weight"] * torch.nan}, SHAPE)
         )
     assert issubclass(TokenizerMismatch, ModelFormatError)
     assert issubclass(ModelFormatError, CoreError)
@@ -114,14 +168,14 @@ def test_damaged_and_foreign_files_are_refused(file: bytes) -> None:
 
 
 def test_the_gil_is_released() -> None:
-    big = oracle.Shape(target_loops=12)
+    big = oracle.Shape(loops=12)
     engine = Engine.from_bytes(oracle.model_file(oracle.random_weights(big, seed=6), big))
     tokens, offsets = np.full(256 * 40, 9, np.uint16), np.arange(0, 256 * 40 + 1, 256)
     started, done, ticks = threading.Event(), threading.Event(), 0
 
     def work() -> None:
         started.set()
-        engine.encode_target(tokens, offsets, threads=1)
+        engine.encode(tokens, offsets, threads=1)
         done.set()
 
     worker = threading.Thread(target=work)

@@ -1,16 +1,14 @@
 """Claims: on real Python units of every length from 1 to 256 tokens, each stage of the Rust engine agrees
 with torch in f32 (cosine >= 0.99999, largest difference < 5e-5): embedding, attention, perceptron, looped
-encoder, whitened target, action encoder, predictor, the whole chain. int8 files compute exactly what their
-rounded weights say, and stay within cosine 0.99 of f32. The project's torch modules and its export agree with
-the same oracle.
+encoder, target, predictor, critic, the whole chain. int8 files compute exactly what their rounded weights
+say; each stage stays within cosine 0.99 of f32, and the whole chain to the prediction within 0.95 (0.99 for
+95 of 100 units). Neither other rows nor threads change a bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 import codewm_core
-from codewm.model import export as exporting
-from codewm.model.config import ModelConfig
-from codewm.model.jepa import JEPA
 from tests.engine import oracle
 from tests.engine.real_units import Unit, natural_units, ragged, units_of_every_length
 
@@ -45,9 +40,9 @@ def units() -> list[Unit]:
 
 @pytest.fixture(scope="module")
 def weights() -> oracle.Weights:
-    """Random weights of realistic size, with a whitening fitted to real units."""
+    """Random weights of realistic size, with state and target fitted to real units."""
     w = oracle.random_weights(SHAPE, seed=1)
-    oracle.fit_whitening(w, SHAPE, natural_units(1_000, seed=2))
+    oracle.fit_maps(w, SHAPE, natural_units(1_000, seed=2))
     return w
 
 
@@ -65,29 +60,32 @@ def engine(weights: oracle.Weights) -> codewm_core.Engine:
 @pytest.fixture(scope="module")
 def f(units: list[Unit], weights: oracle.Weights) -> torch.Tensor:
     """f(s) by the oracle."""
-    return oracle.encode(weights, SHAPE, "online", units)
+    return oracle.encode(weights, SHAPE, units)
 
 
-@pytest.fixture(scope="module")
-def t(units: list[Unit], weights: oracle.Weights) -> torch.Tensor:
-    """t(s) by the oracle, whitened."""
-    return oracle.encode(weights, SHAPE, "target", units)
+def edits_of(w: oracle.Weights, f: torch.Tensor, actions: F32) -> tuple[torch.Tensor, ...]:
+    """Arguments of `doubt`, all by the oracle: each state goes to that of the next unit."""
+    a = torch.from_numpy(actions[: len(f)])
+    after = f.roll(-1, 0)
+    d_hat = oracle.predict(w, f, a)
+    return f, after, oracle.target(w, after) - oracle.target(w, f) - d_hat, a
 
 
 def assert_agree(got: F32, want: torch.Tensor, what: str) -> None:
     """The project's bar for f32."""
     a, b = torch.from_numpy(got).double(), want.double()
     assert a.shape == b.shape
+    if a.ndim == 1:  # values: together they are one row
+        a, b = a[None], b[None]
     cosine = float(torch.nn.functional.cosine_similarity(a, b).min())
     difference = float((a - b).abs().max())
     assert cosine >= 0.99999, f"{what}: cosine {cosine}"
     assert difference < 5e-5, f"{what}: largest difference {difference}"
 
 
-def lowest_cosine(a: F32, b: F32) -> float:
-    """Over rows."""
-    cosine = torch.nn.functional.cosine_similarity(torch.from_numpy(a).double(), torch.from_numpy(b).double())
-    return float(cosine.min())
+def cosines(a: F32, b: F32) -> torch.Tensor:
+    """Of each row with the other's."""
+    return torch.nn.functional.cosine_similarity(torch.from_numpy(a).double(), torch.from_numpy(b).double())
 
 
 def load(w: oracle.Weights, shape: oracle.Shape = SHAPE) -> codewm_core.Engine:
@@ -114,133 +112,125 @@ def test_one_block_agrees(
     stage: str, silenced: tuple[str, ...], units: list[Unit], weights: oracle.Weights
 ) -> None:
     """A part whose last layer is zero adds nothing to the row: what is left is the other part alone."""
-    shape = replace(SHAPE, online_loops=1)
-    w = {k: v * 0 if any(f"online.block.{s}." in k for s in silenced) else v for k, v in weights.items()}
-    got = load(w, shape).encode_online(*ragged(units))
-    assert_agree(got, oracle.encode(w, shape, "online", units), stage)
+    shape = replace(SHAPE, loops=1)
+    w = {k: v * 0 if any(f"encoder.block.{s}." in k for s in silenced) else v for k, v in weights.items()}
+    got = load(w, shape).encode(*ragged(units))
+    assert_agree(got, oracle.encode(w, shape, units), stage)
 
 
-def test_encoders_agree(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, t: torch.Tensor
+def test_encoder_and_target_agree(
+    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor
 ) -> None:
-    assert_agree(engine.encode_online(*ragged(units)), f, "f")
-    eye, zero = torch.eye(SHAPE.dim), torch.zeros(SHAPE.dim)
-    plain = weights | {"target.whiten.weight": eye, "target.whiten.bias": zero}
-    unmapped = torch.linalg.solve(
-        weights["target.whiten.weight"].double(), (t - weights["target.whiten.bias"]).T.double()
-    )
-    assert_agree(load(plain).encode_target(*ragged(units)), unmapped.T, "t, not whitened")
-    whitened = engine.encode_target(*ragged(units))
-    assert 0.5 < float(whitened.std()) < 2, "the whitening is fitted to units like these"
-    assert_agree(whitened, t, "t")
+    got = engine.encode(*ragged(units))
+    assert_agree(got, f, "f")
+    t = oracle.target(weights, f)
+    assert 0.5 < float(t.std()) < 2, "the target is fitted to units like these"
+    assert_agree(engine.target(f.numpy()), t, "t")
+    assert_agree(engine.target(got), t, "t(f)")
 
 
-def test_action_and_predictor_agree(
+def test_predictor_agrees(
     units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
 ) -> None:
     a = torch.from_numpy(actions[: len(units)])
-    action = oracle.encode_action(weights, a)
-    predicted = oracle.predict(weights, SHAPE, f, action)
-    assert_agree(engine.encode_action(a.numpy()), action, "h")
-    assert_agree(engine.predict(f.numpy(), action.numpy()), predicted, "g")
-    chained = engine.predict(engine.encode_online(*ragged(units)), engine.encode_action(a.numpy()))
-    assert_agree(chained, predicted, "g(f, h)")
+    predicted = oracle.predict(weights, f, a)
+    assert_agree(engine.predict(f.numpy(), a.numpy()), predicted, "g")
+    assert_agree(engine.predict(engine.encode(*ragged(units)), a.numpy()), predicted, "g(x(f), a)")
+    for other in (oracle.predict(weights, f.roll(1, 0), a), oracle.predict(weights, f, a.roll(1, 0))):
+        assert float((other - predicted).abs().max()) > 0.1, "both matter"
+
+
+def test_critic_agrees(
+    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
+) -> None:
+    edits = edits_of(weights, f, actions)
+    want = oracle.doubt(weights, *edits)
+    assert float(want.std()) > 0.1, "the edits differ"
+    assert_agree(engine.doubt(*(e.numpy() for e in edits)), want, "c")
+    for i, name in enumerate(("f", "f_after", "residual", "actions")):
+        other = [e.roll(1, 0) if i == k else e for k, e in enumerate(edits)]
+        assert float((oracle.doubt(weights, *other) - want).abs().max()) > 0.01, f"{name} matters"
+    before = engine.encode(*ragged(units))
+    after, a = np.roll(before, -1, 0), edits[3].numpy()
+    residual = engine.target(after) - engine.target(before) - engine.predict(before, a)
+    assert_agree(engine.doubt(before, after, residual, a), want, "c of the whole chain")
 
 
 def test_displacements_of_neighbouring_states_agree(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, t: torch.Tensor
+    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor
 ) -> None:
     """The difference of two near states is what everything is measured in: it must survive too."""
     some = [i for i, u in enumerate(units) if len(u) >= 8][::4]
     before = [units[i] for i in some]
     after = [np.delete(u, len(u) // 2) for u in before]
-    got = engine.encode_target(*ragged(after)) - engine.encode_target(*ragged(before))
-    want = oracle.encode(weights, SHAPE, "target", after) - t[some]
+    got = engine.target(engine.encode(*ragged(after))) - engine.target(engine.encode(*ragged(before)))
+    want = oracle.target(weights, oracle.encode(weights, SHAPE, after)) - oracle.target(weights, f[some])
     assert float((torch.from_numpy(got) - want).abs().max()) < 1e-4
-    assert lowest_cosine(got, want.numpy()) > 0.9999
+    assert float(cosines(got, want.numpy()).min()) > 0.9999
 
 
-def test_batch_order_and_threads_do_not_change_a_bit(units: list[Unit], engine: codewm_core.Engine) -> None:
-    every = units[::5]
-    rows = engine.encode_target(*ragged(every))
-    assert np.array_equal(rows, engine.encode_target(*ragged(every), threads=1))
-    assert np.array_equal(rows[::-1], engine.encode_target(*ragged(every[::-1]), threads=2))
-    assert np.array_equal(rows[7:8], engine.encode_target(*ragged(every[7:8])))
-
-
-def project_model(weights: oracle.Weights) -> JEPA:
-    """The project's torch modules, holding these weights."""
-
-    model = JEPA(ModelConfig(**vars(SHAPE)))
-    model.load_state_dict(weights)
-    model.eval()
-    return model
-
-
-def test_the_projects_torch_modules_agree_through_export(
-    units: list[Unit], weights: oracle.Weights, actions: F32, tmp_path: Path
+def test_batch_order_and_threads_do_not_change_a_bit(
+    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
 ) -> None:
+    every = units[::5]
+    rows = engine.encode(*ragged(every))
+    assert np.array_equal(rows, engine.encode(*ragged(every), threads=1))
+    assert np.array_equal(rows[::-1], engine.encode(*ragged(every[::-1]), threads=2))
+    assert np.array_equal(rows[7:8], engine.encode(*ragged(every[7:8])))
+    edits = [e.numpy() for e in edits_of(weights, f, actions)]
+    for function, arguments in (
+        (engine.target, edits[:1]),
+        (engine.predict, [edits[0], edits[3]]),
+        (engine.doubt, edits),
+    ):
+        whole = function(*arguments)
+        assert np.array_equal(whole, function(*arguments))
+        assert np.array_equal(whole[::-1], function(*(x[::-1] for x in arguments)))
+        for part in (slice(0, 1), slice(190, 194), slice(len(whole) - 1, None)):
+            assert np.array_equal(whole[part], function(*(x[part] for x in arguments)))
 
-    model = project_model(weights)
-    exporting.export(
-        tmp_path / "f32.safetensors", model.state_dict(), ModelConfig(**vars(SHAPE)), quant="f32"
-    )
-    engine = codewm_core.Engine.from_file(tmp_path / "f32.safetensors")
-    # Mixed lengths in one padded batch: the mask of the torch modules is part of the claim.
-    some = units[::8]
-    lengths = torch.tensor([len(u) for u in some])
-    tokens = torch.zeros(len(some), SHAPE.window, dtype=torch.long)
-    for row, unit in zip(tokens, some, strict=True):
-        row[: len(unit)] = torch.from_numpy(unit.astype(np.int64))
-    action = torch.from_numpy(actions[: len(some)])
-    with torch.no_grad():
-        assert_agree(engine.encode_target(*ragged(some)), model.target(tokens, lengths), "t")
-        state = model.online(tokens, lengths)
-        assert_agree(engine.encode_online(*ragged(some)), state, "f")
-        assert_agree(engine.encode_action(action.numpy()), model.action(action), "h")
-        predicted = model.predictor(state, model.action(action))
-        assert_agree(engine.predict(state.numpy(), engine.encode_action(action.numpy())), predicted, "g")
+
+@pytest.mark.parametrize(("latent", "hidden"), [(1, 1), (31, 33), (32, 64), (128, 7)])
+def test_widths_that_are_no_whole_tiles_agree(
+    latent: int, hidden: int, weights: oracle.Weights, f: torch.Tensor, actions: F32
+) -> None:
+    shape = replace(SHAPE, latent=latent, predictor=hidden, critic=hidden)
+    w = oracle.random_weights(shape, seed=7)
+    engine = load(w, shape)
+    for n in (1, 13, 200):
+        a = torch.from_numpy(actions[:n])
+        edits = f[:n], f[n : 2 * n], a.repeat(1, 9)[:, :latent], a.flip(0)
+        assert_agree(engine.target(f[:n].numpy()), oracle.target(w, f[:n]), f"t, {n} rows")
+        assert_agree(engine.predict(f[:n].numpy(), a.numpy()), oracle.predict(w, f[:n], a), f"g, {n} rows")
+        assert_agree(engine.doubt(*(e.numpy() for e in edits)), oracle.doubt(w, *edits), f"c, {n} rows")
 
 
 def test_int8_is_its_rounded_weights_and_stays_near_f32(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, actions: F32, tmp_path: Path
+    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
 ) -> None:
-
-    path = tmp_path / "int8.safetensors"
-    exporting.export(path, weights, ModelConfig(**vars(SHAPE)), quant="int8")
-    exact, rounded = engine, codewm_core.Engine.from_file(path)
-    dequantised, _, metadata = exporting.load(path)
-    assert metadata["quant"] == rounded.metadata["quant"] == "int8"
-    got = rounded.encode_online(*ragged(units))
-    assert_agree(got, oracle.encode(dequantised, SHAPE, "online", units), "f, int8")
-    whitened = rounded.encode_target(*ragged(units))
-    assert_agree(whitened, oracle.encode(dequantised, SHAPE, "target", units), "t, int8")
-    a = actions[: len(units)]
-    fidelity = {
-        "f": lowest_cosine(got, exact.encode_online(*ragged(units))),
-        "t": lowest_cosine(whitened, exact.encode_target(*ragged(units))),
-        "g": lowest_cosine(
-            rounded.predict(got, rounded.encode_action(a)),
-            exact.predict(exact.encode_online(*ragged(units)), exact.encode_action(a)),
-        ),
+    stored, meant = oracle.rounded(weights)
+    rounded = codewm_core.Engine.from_bytes(oracle.model_file(stored, SHAPE, quant="int8"))
+    assert rounded.metadata["quant"] == "int8"
+    got = rounded.encode(*ragged(units))
+    assert_agree(got, oracle.encode(meant, SHAPE, units), "f, int8")
+    assert_agree(rounded.target(f.numpy()), oracle.target(weights, f), "t, int8: not rounded")
+    edits = edits_of(weights, f, actions)
+    a = edits[3]
+    assert_agree(rounded.predict(f.numpy(), a.numpy()), oracle.predict(meant, f, a), "g, int8")
+    arguments = [e.numpy() for e in edits]
+    doubts = rounded.doubt(*arguments)
+    assert_agree(doubts, oracle.doubt(meant, *edits), "c, int8")
+    exact = engine.encode(*ragged(units))
+    stages = {
+        "f": (got, exact),
+        "t": (rounded.target(got), engine.target(exact)),
+        "g": (rounded.predict(arguments[0], a.numpy()), engine.predict(arguments[0], a.numpy())),
+        "c": (doubts[None], engine.doubt(*arguments)[None]),
     }
+    fidelity = {name: float(cosines(a, b).min()) for name, (a, b) in stages.items()}
     assert min(fidelity.values()) >= 0.99, fidelity
-
-
-def test_the_shipped_base_model_agrees(units: list[Unit], actions: F32) -> None:
-
-    path = resources.files("codewm.model.base") / "base.safetensors"
-    with resources.as_file(path) as file:
-        engine = codewm_core.Engine.from_file(file)
-        weights, config, _ = exporting.load(file)
-    shape = oracle.Shape(**vars(config))
-    assert engine.config == vars(shape)
-    assert_agree(engine.encode_target(*ragged(units)), oracle.encode(weights, shape, "target", units), "t")
-    state = oracle.encode(weights, shape, "online", units)
-    assert_agree(engine.encode_online(*ragged(units)), state, "f")
-    a = torch.from_numpy(actions[: len(units)])
-    action = oracle.encode_action(weights, a)
-    assert_agree(engine.encode_action(a.numpy()), action, "h")
-    assert_agree(
-        engine.predict(state.numpy(), action.numpy()), oracle.predict(weights, shape, state, action), "g"
-    )
+    # The predictor reads whitened states: what rounding does to f's smallest directions is up to ten times as
+    # large there, and a predictor of random weights passes it on.
+    chain = cosines(rounded.predict(got, a.numpy()), engine.predict(exact, a.numpy()))
+    assert float(chain.min()) >= 0.95
+    assert float(chain.quantile(0.05)) >= 0.99

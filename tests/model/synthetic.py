@@ -13,11 +13,11 @@ ACTION_DIM = len(codewm_core.ACTIONS["v15"])
 
 def tiny_model(**values: int) -> ModelConfig:
     """A ModelConfig that trains in seconds."""
-    shape = {"dim": 16, "heads": 2, "mlp": 32, "predictor_loops": 1, "online_loops": 2, "target_loops": 2}
+    shape = {"dim": 16, "heads": 2, "mlp": 32, "predictor": 32, "loops": 2, "latent": 8, "critic": 16}
     return ModelConfig(**{"vocab_size": codewm_core.VOCAB_SIZE, "window": 64, **shape, **values})  # type: ignore[arg-type]
 
 
-TINY_SHAPE = {"dim": 16, "heads": 2, "mlp": 32, "predictor_loops": 1, "online_loops": 2, "target_loops": 2}
+TINY_SHAPE = {"dim": 16, "heads": 2, "mlp": 32, "predictor": 32, "loops": 2, "latent": 8, "critic": 16}
 
 
 def tiny_config(**values: object) -> TrainConfig:

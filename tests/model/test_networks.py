@@ -1,10 +1,11 @@
 """Claims:
 
-1. A padded state has the latent it has alone, in both encoders.
-2. An untrained world model predicts the copy exactly.
-3. The prediction loss has a gradient at the online encoder, and none at the target.
-4. Whitening gives training states mean 0 and identity covariance, and its floor bounds the gain.
-5. Parameter names are those of the engine's format.
+1. A padded state has the latent it has alone; a latent is the mean of what goes into the loops and of what comes out.
+2. An untrained world model predicts the copy exactly, and its read-out learns from there.
+3. Principal components have variance 1, largest first; whitening gives training states mean 0 and the identity as
+   covariance; the floor bounds the gain of both.
+4. A frozen ruler is the encoder and its two maps, and nothing else.
+5. Parameter names and shapes are those of the engine's format.
 6. t(EMPTY) is moved towards the mean state, and nothing else is.
 """
 
@@ -14,10 +15,12 @@ import pytest
 import torch
 
 import codewm_core
+from codewm.corpus.errors import UserError
 from codewm.model import losses
-from codewm.model.encoder import whitening
-from codewm.model.jepa import JEPA
-from codewm.model.teacher import place_empty
+from codewm.model.encoder import principal, whitening
+from codewm.model.jepa import JEPA, RULER
+from codewm.model.space import place_empty
+from tests.engine import oracle
 from tests.model.synthetic import tiny_model
 
 
@@ -28,93 +31,127 @@ def batch(lengths: list[int], width: int, seed: int = 0) -> tuple[torch.Tensor, 
     return tokens.masked_fill(torch.arange(width) >= real[:, None], codewm_core.PAD), real
 
 
-@pytest.mark.parametrize("name", ["online", "target"])
-def test_padding_does_not_change_a_latent(name: str) -> None:
+def test_padding_does_not_change_a_latent() -> None:
     torch.manual_seed(0)
-    encoder = getattr(JEPA(tiny_model()), name)
+    encoder = JEPA(tiny_model()).encoder
     tokens, lengths = batch([1, 3, 17, 40], 64)
     together = encoder(tokens, lengths)
+    assert together.shape == (4, 32)
     for i, n in enumerate(lengths.tolist()):
         alone = encoder(tokens[i : i + 1, :n], lengths[i : i + 1])
         torch.testing.assert_close(together[i : i + 1], alone, atol=2e-6, rtol=1e-5)
 
 
+def test_a_latent_is_two_means() -> None:
+    torch.manual_seed(0)
+    encoder = JEPA(tiny_model()).encoder
+    tokens, lengths = batch([4, 9], 9)
+    latent = encoder(tokens, lengths)
+    for i, n in enumerate(lengths.tolist()):
+        placed = encoder.embedding(tokens[i, :n]) + encoder.position.weight[:n]
+        torch.testing.assert_close(latent[i, :16], placed.mean(0))
+        features = encoder.hidden(tokens, lengths)[i, :n]
+        torch.testing.assert_close(latent[i, 16:], features.mean(0))
+    torch.testing.assert_close(encoder.embedded(encoder.embedding(tokens), lengths), latent)
+
+
 def test_an_untrained_model_predicts_the_copy() -> None:
     model = JEPA(tiny_model())
-    tokens, lengths = batch([5, 9], 9)
-    assert torch.equal(model(tokens, lengths, torch.randn(2, 15)), torch.zeros(2, 16))
-
-
-def test_the_prediction_trains_the_online_encoder_and_never_the_target() -> None:
-    torch.manual_seed(0)
-    model = JEPA(tiny_model())
-    model.freeze_target()
-    torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
-    before, after = batch([5, 9], 9), batch([7, 8], 8, seed=1)
-    d_hat = model(*before, torch.randn(2, 15))
-    d = model.displacement(before, after)
-    losses.displacement_error(d_hat, d, torch.ones(2)).backward()
-    online = [p.grad for p in model.online.parameters()]
-    assert all(g is not None for g in online)
-    assert sum(float(g.norm()) for g in online if g is not None) > 1e-3
-    assert all(p.grad is None for p in model.target.parameters())
-    assert not d.requires_grad
+    latent = model.encoder(*batch([5, 9], 9))
+    assert torch.equal(model(latent, torch.randn(2, 15)), torch.zeros(2, 8))
 
 
 def test_the_read_out_learns_from_the_copy() -> None:
     model = JEPA(tiny_model())
-    model.freeze_target()
-    tokens, lengths = batch([5, 9], 9)
+    latent = model.encoder(*batch([5, 9], 9))
     losses.displacement_error(
-        model(tokens, lengths, torch.randn(2, 15)), torch.randn(2, 16), torch.ones(2)
+        model(latent, torch.randn(2, 15)), torch.randn(2, 8), torch.ones(2), 2
     ).backward()
     gradient = model.predictor.out.weight.grad
     assert gradient is not None
     assert float(gradient.norm()) > 0
 
 
-def test_whitening_of_states() -> None:
+def test_the_doubt_knows_all_it_is_told() -> None:
     torch.manual_seed(0)
-    z = torch.randn(4000, 6) @ torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.0, 0.5, 1e-4])) + 5
+    model = JEPA(tiny_model())
+    told = [torch.randn(6, n) for n in (32, 32, 8, 15)]
+    doubt = model.doubt(*told)
+    assert doubt.shape == (6,)
+    for i in range(4):
+        other = [x.roll(1, 0) if k == i else x for k, x in enumerate(told)]
+        assert not torch.allclose(model.doubt(*other), doubt)
+
+
+def latents() -> torch.Tensor:
+    torch.manual_seed(0)
+    spread = torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.0, 0.5, 1e-4]))
+    return torch.randn(4000, 6) @ spread @ torch.linalg.qr(torch.randn(6, 6)).Q + 5
+
+
+def test_whitening_of_states() -> None:
+    z = latents()
     weight, bias = whitening(z, 1e-2)
     white = z @ weight.T + bias
     torch.testing.assert_close(white.mean(0), torch.zeros(6), atol=1e-3, rtol=0)
-    covariance = torch.cov(white.T)
-    torch.testing.assert_close(covariance[:5, :5], torch.eye(5), atol=1e-2, rtol=0)
-    assert float(covariance[5, 5]) < 1e-3
+    values = torch.linalg.eigvalsh(torch.cov(white.T))
+    torch.testing.assert_close(values[1:], torch.ones(5), atol=1e-2, rtol=0)
+    assert float(values[0]) < 1e-3
     # The largest eigenvalue is about 9, so no direction is amplified more than 1 / sqrt(0.09).
     assert float(torch.linalg.eigvalsh(weight).max()) < 1.1 / 0.09**0.5
+    torch.testing.assert_close(weight, weight.T)
 
 
-def test_names_are_those_of_the_file_format() -> None:
-    names = set(JEPA(tiny_model()).state_dict())
-    block = {f"{ln}.{x}" for ln in ("ln1", "ln2") for x in ("weight", "bias")} | {
-        f"{m}.{x}" for m in ("attn.qkv", "attn.out", "mlp.up", "mlp.down") for x in ("weight", "bias")
-    }
-    expected = {"predictor.type"}
-    for encoder in ("target", "online"):
-        expected |= {
-            f"{encoder}.{n}" for n in ("embedding.weight", "position.weight", "norm.weight", "norm.bias")
-        }
-        expected |= {f"{encoder}.block.{n}" for n in block}
-    expected |= {"target.whiten.weight", "target.whiten.bias"}
-    expected |= {f"action.{m}.{x}" for m in ("up", "down") for x in ("weight", "bias")}
-    expected |= {f"predictor.blocks.{i}.{n}" for i in (0, 1) for n in block}
-    expected |= {f"predictor.{m}.{x}" for m in ("norm", "out") for x in ("weight", "bias")}
-    assert names == expected
+def test_principal_components() -> None:
+    z = latents()
+    weight, bias = principal(z, 4, 1e-2)
+    found = z @ weight.T + bias
+    torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(found.T), torch.eye(4), atol=1e-2, rtol=0)
+    # A component's gain is one over the deviation it had: they come largest first.
+    deviations = 1 / weight.norm(dim=1)
+    assert (deviations.diff() <= 1e-4).all()
+    torch.testing.assert_close(deviations[:2], torch.tensor([3.0, 2.0]), atol=0.1, rtol=0)
+    weakest = principal(z, 6, 1e-2)[0][5]
+    assert float(weakest.norm()) == pytest.approx(1 / (0.1 * float(deviations[0])), rel=1e-3)
+
+
+def test_a_frozen_ruler() -> None:
+    model = JEPA(tiny_model())
+    model.freeze_ruler()
+    still = {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert {n.split(".")[0] for n in still} == {"encoder", "state", "target"}
+    assert still == {n for n, _ in model.named_parameters() if n.startswith(RULER)}
+
+
+def test_names_and_shapes_are_those_of_the_file_format() -> None:
+    config = tiny_model()
+    expected = oracle.names_and_shapes(oracle.Shape(**vars(config)))
+    assert {n: tuple(v.shape) for n, v in JEPA(config).state_dict().items()} == expected
+
+
+def test_a_space_has_no_more_dimensions_than_a_latent() -> None:
+    assert tiny_model(latent=32).width == 32
+    with pytest.raises(UserError, match="latent 33"):
+        tiny_model(latent=33)
 
 
 def test_the_empty_state_is_placed_near_the_mean() -> None:
     torch.manual_seed(0)
     model = JEPA(tiny_model())
+    model.target.bias.data.fill_(0.2)
+    model.target.weight.data.mul_(torch.linspace(0.2, 2, 32))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     empty = torch.tensor([[codewm_core.EMPTY]]), torch.ones(1)
-    far = float(model.target(*empty).detach().norm())
-    model.target.whiten.bias.data.fill_(0.2)
-    model.target.whiten.weight.data.mul_(torch.linspace(0.2, 2, 16))
-    far = float(model.target(*empty).detach().norm())
+
+    def far() -> float:
+        return float(model.target(model.encoder(*empty)).detach().norm())
+
+    at_first = far()
     place_empty(model)
-    assert float(model.target(*empty).detach().norm()) < 0.8 * far
+    assert far() < 0.3 * at_first
     now = model.state_dict()
-    changed = now["target.embedding.weight"] != before["target.embedding.weight"]
+    assert [n for n, v in now.items() if not torch.equal(v, before[n])] == ["encoder.embedding.weight"]
+    changed = now["encoder.embedding.weight"] != before["encoder.embedding.weight"]
     assert changed.any(1).nonzero().flatten().tolist() == [codewm_core.EMPTY]
+    assert model.encoder.embedding.weight.grad is None

@@ -4,10 +4,11 @@
 2. Length batches cover every position once, keep to the token and row budgets, have few shapes, and follow from
    the seed; masked positions are real ones, and their number follows from the shape.
 3. Encoding many states at once equals encoding each alone.
-4. Merging tables keeps every edit's tokens and shares equal states.
-5. Corrupted states differ from the true ones, fit the window, and each family does what it says.
-6. An export loads back: exactly in f32, within half a step per row in int8; foreign and damaged files are refused.
-7. `codewm train` end to end writes a model, and its words for bad input.
+4. Merging tables keeps every edit's tokens and shares equal states; states by their ids are those tokens.
+5. A draw takes as many edits of each repository as of any other that has them, and never more than asked for.
+6. Corrupted states differ from the true ones, fit the window, and each family does what it says.
+7. An export loads back: exactly in f32, within half a step per row in int8; foreign and damaged files are refused.
+8. `codewm train` end to end writes a model, and its words for bad input.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import codewm_core
 from codewm.cli.main import main
 from codewm.corpus.errors import UserError
 from codewm.model import corrupt, export
-from codewm.model.batches import WIDTHS, encode, length_batches, pad, prepare, width
+from codewm.model.batches import WIDTHS, _draw, encode, length_batches, pad, prepare, width
 from codewm.model.config import TrainConfig, from_json, from_mapping, to_json
 from codewm.model.jepa import JEPA
 from codewm.model.teacher import mask_tokens
@@ -47,7 +48,19 @@ def test_unknown_keys_are_errors(part: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"minutes": 1, "steps": 1}, {"minutes": 0}, {"precision": "f16"}, {"holdout": 1.0}, {"patience": 0}],
+    [
+        {"minutes": 1, "steps": 1},
+        {"minutes": 0},
+        {"precision": "f16"},
+        {"holdout": 1.0},
+        {"patience": 0},
+        {"teacher_share": 0.5, "space_share": 0.5},
+        {"space_floor": 0},
+        {"whiten_floor": 2},
+        {"steps": 2},
+        {"space": "forseen"},
+        {"dropout": 1.0},
+    ],
 )
 def test_impossible_values(values: dict[str, object]) -> None:
     with pytest.raises(UserError):
@@ -85,7 +98,7 @@ def test_masked_positions_are_real_and_as_many_as_the_shape_says() -> None:
 def test_encoding_together_equals_alone() -> None:
     table = edit_table(60)
     torch.manual_seed(0)
-    encoder = JEPA(tiny_model()).target
+    encoder = JEPA(tiny_model()).encoder
     ids = np.arange(40)[::-1].copy()
     together = encode(encoder, table.tokens, table.offsets, ids)
     for row, i in enumerate(ids):
@@ -108,6 +121,44 @@ def test_merging_keeps_the_tokens() -> None:
         base += len(table)
     assert len(data.offsets) - 1 == len({h for t in tables for h in t.state_hash.tolist()})
     assert np.array_equal(data.before[:200], data.before[400:])
+
+
+def test_states_by_their_ids() -> None:
+    data = prepare([edit_table(200)], tiny_config())
+    ids = np.array([7, 0, 7, 31])
+    tokens, offsets = data.states(ids)
+    assert offsets.dtype == np.int64
+    assert offsets.tolist() == [0, *np.cumsum(data.lengths[ids])]
+    for i, state in enumerate(ids.tolist()):
+        whole = data.tokens[data.offsets[state] : data.offsets[state + 1]]
+        assert np.array_equal(tokens[offsets[i] : offsets[i + 1]], whole)
+    tokens, offsets = data.states(ids[:0])
+    assert (len(tokens), offsets.tolist()) == (0, [0])
+
+
+@pytest.mark.parametrize("most", [4, 10, 37, 100, 160, 161, 300])
+def test_a_draw_is_of_all_repositories_alike(most: int) -> None:
+    sizes = np.array([3, 0, 90, 8, 60])
+    home = np.random.default_rng(0).permutation(np.repeat(np.arange(5), sizes))
+    ids = 1_000 + 2 * np.arange(161)
+    drawn = _draw(ids, home, most, np.random.default_rng(1))
+    assert len(drawn) <= most
+    assert len(drawn) > most - 4 or len(drawn) == 161  # what cannot be shared out alike is left over
+    assert (np.diff(drawn) > 0).all()
+    assert set(drawn) <= set(ids)
+    taken = np.bincount(home[np.searchsorted(ids, drawn)], minlength=5)
+    share = taken.max()
+    assert np.array_equal(taken, np.minimum(sizes, share))
+    again = _draw(ids, home, most, np.random.default_rng(1))
+    assert np.array_equal(drawn, again)
+
+
+def test_prepare_draws_of_all_repositories_alike() -> None:
+    tables = [edit_table(900), edit_table(200, seed=5)]
+    data = prepare(tables, tiny_config(max_edits=160, max_validation=12))
+    for drawn, most in ((data.fit, 160), (data.validation, 12)):
+        first = int((data.commit[drawn] < 300).sum())
+        assert (first, len(drawn) - first) == (most // 2, most // 2)
 
 
 SOURCE = b"""def f(a, b):
@@ -193,7 +244,7 @@ def test_export_round_trip(tmp_path: Path, quant: str) -> None:
 
 
 def test_the_engine_reads_an_export(tmp_path: Path) -> None:
-    """The engine and torch agree on t, f, h and g of an f32 export."""
+    """The engine and torch agree on f, t, g and the critic of an f32 export."""
     torch.manual_seed(0)
     model = JEPA(tiny_model(dim=32, heads=4, mlp=64))
     torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
@@ -201,18 +252,17 @@ def test_the_engine_reads_an_export(tmp_path: Path) -> None:
     engine = codewm_core.Engine.from_file(str(tmp_path / "m.safetensors"))
     table = edit_table(40)
     ids = np.arange(20)
-    tokens, offsets = table.states(ids)
-    for ours, theirs in (
-        (encode(model.target, table.tokens, table.offsets, ids), engine.encode_target(tokens, offsets)),
-        (encode(model.online, table.tokens, table.offsets, ids), engine.encode_online(tokens, offsets)),
-    ):
-        np.testing.assert_allclose(ours, theirs, atol=5e-5)
-    z = encode(model.online, table.tokens, table.offsets, ids)
+    f = encode(model.encoder, table.tokens, table.offsets, ids)
+    np.testing.assert_allclose(f, engine.encode(*table.states(ids)), atol=5e-5)
     a = table.action[:20]
+    latent, action = torch.from_numpy(f), torch.from_numpy(a)
     with torch.no_grad():
-        h = model.action(torch.from_numpy(a))
-        d_hat = model.predictor(torch.from_numpy(z), h)
-    np.testing.assert_allclose(d_hat.numpy(), engine.predict(z, engine.encode_action(a)), atol=5e-5)
+        t, d_hat = model.target(latent), model(latent, action)
+        doubt = model.doubt(latent, latent.roll(1, 0), t - d_hat, action)
+    np.testing.assert_allclose(t, engine.target(f), atol=5e-5)
+    np.testing.assert_allclose(d_hat, engine.predict(f, a), atol=5e-5)
+    told = engine.doubt(f, np.roll(f, 1, 0), (t - d_hat).numpy(), a)
+    np.testing.assert_allclose(doubt, told, atol=5e-5)
 
 
 def test_foreign_models_are_refused(tmp_path: Path) -> None:
@@ -255,7 +305,7 @@ def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.Capture
     assert body["schema"] == "codewm.eval/1"
     assert {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
     model = git_repo.path / ".git" / "codewm" / "model.safetensors"
-    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/1"
+    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/2"
     assert main(["export", str(git_repo.path / "out.safetensors"), "--repo", where, "--quant", "f32"]) == 0
     assert (git_repo.path / "out.safetensors").stat().st_size > 2 * model.stat().st_size
 

@@ -13,16 +13,16 @@ from safetensors.numpy import save_file
 
 import codewm_core as core
 
-CONFIG = {
+CONFIG: dict[str, int | str] = {
     "vocab_size": core.VOCAB_SIZE,
     "window": 256,
     "dim": 16,
     "heads": 4,
     "mlp": 32,
-    "target_loops": 1,
-    "online_loops": 1,
-    "predictor_blocks": 1,
-    "predictor_loops": 1,
+    "loops": 1,
+    "latent": 12,
+    "predictor": 24,
+    "critic": 8,
     "action": "v15",
     "action_dim": 15,
 }
@@ -33,10 +33,9 @@ def write_random_model(
 ) -> Path:
     """Write the model to `path` and return it."""
     rng = np.random.default_rng(seed)
-    dim, mlp, vocab = CONFIG["dim"], CONFIG["mlp"], CONFIG["vocab_size"]
-    assert isinstance(dim, int)
-    assert isinstance(mlp, int)
-    assert isinstance(vocab, int)
+    dim, mlp, vocab, latent, predictor, critic = (
+        int(CONFIG[name]) for name in ("dim", "mlp", "vocab_size", "latent", "predictor", "critic")
+    )
     tensors: dict[str, NDArray[np.float32]] = {}
 
     def weight(name: str, *shape: int) -> None:
@@ -58,20 +57,20 @@ def write_random_model(
         linear(f"{name}.mlp.up", mlp, dim)
         linear(f"{name}.mlp.down", dim, mlp)
 
-    for encoder in ("target", "online"):
-        weight(f"{encoder}.embedding.weight", vocab, dim)
-        weight(f"{encoder}.position.weight", 256, dim)
-        block(f"{encoder}.block")
-        norm(f"{encoder}.norm")
-    linear("target.whiten", dim, dim)
-    linear("action.up", dim, 15)
-    linear("action.down", dim, dim)
-    weight("predictor.type", 2, dim)
-    block("predictor.blocks.0")
-    norm("predictor.norm")
-    linear("predictor.out", dim, dim)
+    weight("encoder.embedding.weight", vocab, dim)
+    weight("encoder.position.weight", 256, dim)
+    block("encoder.block")
+    norm("encoder.norm")
+    linear("target", latent, 2 * dim)
+    linear("state", dim, 2 * dim)
+    linear("predictor.up", predictor, dim + 15)
+    linear("predictor.middle", predictor, predictor)
+    linear("predictor.out", latent, predictor)
+    linear("critic.up", critic, 2 * dim + latent + 15)
+    linear("critic.middle", critic, critic)
+    linear("critic.out", 1, critic)
     metadata = {
-        "format": "codewm.model/1",
+        "format": "codewm.model/2",
         "config": json.dumps(CONFIG),
         "tokenizer_id": tokenizer_id,
         "action": "v15",

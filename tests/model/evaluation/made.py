@@ -37,4 +37,5 @@ def readings(held_out: HeldOut, states: np.ndarray, **predictions: np.ndarray) -
     d = states[edits.after] - z
     given = {"": predictions.pop("model", d), "truth": d, "copy": np.zeros_like(d), **predictions}
     known = Nulls(z, edits.action, d, edits.group, held_out.watched, z)
-    return Readings(states, z, d, given, known)
+    nothing = np.zeros(len(d), np.float32)
+    return Readings(states, z, d, given, nothing, nothing, known)

@@ -5,6 +5,8 @@
    edit did not.
 3. Lines added are those of the one function.
 4. A score that knows what is corrupted has 1 in every row, a constant 0.5, and the untrained kinds are a part.
+   The critic's doubt has rows of its own, with the residual's length and its doubt of the action alone among its
+   nulls.
 5. A corpus finds its clones by name; a clone that lacks the commits gives nothing.
 """
 
@@ -15,16 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import codewm_core
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest
 from codewm.corpus.store import read_store
 from codewm.corpus.table import EditTable
 from codewm.model.evaluation import injected as injection
-from codewm.model.evaluation.held_out import Edits, Source, rows_of
+from codewm.model.evaluation.held_out import Edits, Source, hold_out, rows_of
 from codewm.model.evaluation.injected import FORMS, Injected, inject
 from codewm.model.evaluation.injection import KINDS
 from tests.helpers import GitRepo
 from tests.model.evaluation.repository import build
+from tests.scoring.random_model import write_random_model
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +101,24 @@ def test_lines_added_are_those_of_the_function(made: Injected) -> None:
 
 def test_the_rows(made: Injected) -> None:
     suspect = (made.kind >= 0).astype(float)
-    values = np.stack([suspect, np.zeros(len(suspect)), -suspect], 1)
-    tallies = injection.tally(made, ["", "constant", "opposite"], values, ["repo"], 50)
+    values = np.stack([suspect, np.zeros(len(suspect)), -suspect, suspect], 1)
+    names = ["", "constant", "doubt", "doubt_of_action"]
+    tallies = injection.tally(made, names, values, ["repo"], 50)
     rows = {(r.metric, r.subset): r for tally in tallies for r in tally.rows}
-    for row in rows.values():
-        assert (row.value, row.nulls) == (1, {"constant": 0.5, "opposite": 0})
-        assert row.interval == (1, 1)
+    doubted = {key: row for key, row in rows.items() if key[0].startswith(injection.DOUBT)}
+    assert {(injection.DOUBT + m, s) for m, s in rows if (m, s) not in doubted} == set(doubted)
+    for key, row in rows.items():
+        if key in doubted:
+            assert (row.value, row.interval) == (0, (0, 0))
+            assert row.nulls == {"residual": 1, "constant": 0.5, "doubt_of_action": 1}
+        else:
+            assert (row.value, row.nulls, row.interval) == (1, {"constant": 0.5}, (1, 1))
     every = rows["injected_auroc_size_matched", "kinds"].more["kinds"]
     untrained = rows["injected_auroc_size_matched_unseen", "kinds"].more["kinds"]
     assert untrained == [k for k in every if not KINDS[k.split(", ")[0]].trained]
     assert 0 < len(untrained) < len(every)
-    noise = np.random.default_rng(0).random((len(suspect), 1))
-    by_kind = injection.tally(made, [""], noise, ["repo"], 0)[0].rows
+    noise = np.random.default_rng(0).random((len(suspect), 2))
+    by_kind = injection.tally(made, ["", "doubt"], noise, ["repo"], 0)[0].rows
     for metric in injection.METRICS:
         mean = next(r for r in by_kind if r.subset == "kinds" and r.metric == metric)
         each = [r.value for r in by_kind if "trained" in r.more and r.metric == metric]
@@ -118,13 +128,43 @@ def test_the_rows(made: Injected) -> None:
 
 def test_each_size_is_worth_nothing_where_it_is_matched(made: Injected) -> None:
     few = made.lines_added <= 5, made.tokens_changed <= 5
-    values = np.stack([np.where(few[0], made.lines_added, 9), np.where(few[1], made.tokens_changed, 9)], 1)
-    tallies = injection.tally(made, ["", "tokens"], values.astype(float), ["repo"], 0)
-    for row in (r for t in tallies for r in t.rows):
+    sizes = [np.where(few[0], made.lines_added, 9), np.where(few[1], made.tokens_changed, 9)]
+    values = np.stack([*sizes, np.zeros(len(made.edits))], 1)
+    tallies = injection.tally(made, ["", "tokens", "doubt"], values.astype(float), ["repo"], 0)
+    for row in (r for t in tallies for r in t.rows if not r.metric.startswith(injection.DOUBT)):
         if row.metric.startswith("injected_auroc_size"):
             assert row.value == 0.5
         else:
             assert row.nulls["tokens"] == 0.5
+
+
+def test_scores_of_a_model(made: Injected, table: EditTable, tmp_path: Path) -> None:
+    from codewm.model.evaluation.readings import Reader, read
+
+    engine = codewm_core.Engine.from_file(write_random_model(tmp_path / "m.safetensors"))
+    reader = Reader(engine, "v15", 1)
+    known = read(reader, hold_out([Source("repo", table)])).fitted
+    names, values = injection.scores(reader, made, known)
+    assert names[0] == ""
+    assert {"doubt", "copy", "linear_map", "lines_added", "tokens_changed"} <= set(names)
+    assert values.shape == (len(made.edits), len(names))
+    e = made.edits
+    f = reader.latents(e)
+    before, after = f[e.before], f[e.after]
+    d = engine.target(after) - engine.target(before)
+    residual = d - reader.predict(before, e.action)
+    np.testing.assert_allclose(values[:, 0], np.linalg.norm(residual, axis=1), rtol=1e-4)
+    doubt = engine.doubt(before, after, residual, e.action)
+    np.testing.assert_allclose(values[:, names.index("doubt")], doubt, atol=1e-5)
+    # Of the action alone: everything else is another edit's.
+    alone = values[:, names.index("doubt_of_action")]
+    assert not np.allclose(alone, doubt, atol=1e-3)
+    some = range(0, len(e), 7)
+    every = engine.doubt(
+        *(np.tile(x, (len(some), 1)) for x in (before, after, residual)),
+        np.repeat(e.action[some], len(e), 0),
+    ).reshape(len(some), len(e))
+    assert (np.abs(every - alone[some, None]).min(1) < 1e-4).all()
 
 
 def test_clones_that_are_not_the_ones(table: EditTable, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@
 2. The shuffled action comes from another edit of the same kind; the mean and the linear map are fitted for each kind.
 3. Every quantity of DESIGN 10 has its row with nulls, over all edits and over modified units, pooled and for each
    repository.
-4. Displacements before the whitening are d @ inv(W).T; a whitening that only scales changes no relative figure.
+4. Displacements before the whitening are d @ pinv(W).T; a map that only scales changes no relative figure.
 5. Weights in f32 get every row as int8, too; stored as int8, it is said why there is none. A model that is told v7
    reads v15 edits by their first seven numbers; the reverse is refused.
 6. The jackknife of a rank is 0 where commits repeat each other.
-7. Without clones there are no injected rows, and a note.
+7. Without clones there are no injected rows, and a note; with a clone there are rows of the residual's length and of
+   the critic's doubt.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ import pytest
 
 import codewm_core
 from codewm.corpus.errors import UserError
+from codewm.corpus.git import Repository
+from codewm.corpus.harvest import Options, harvest
+from codewm.corpus.store import read_store
 from codewm.model.evaluation import metrics, nulls, readout
 from codewm.model.evaluation.held_out import Source, hold_out
 from codewm.model.evaluation.metrics import Row, Tally, rank_spread
@@ -29,6 +33,8 @@ from codewm.model.evaluation.readings import Reader, read
 from codewm.model.evaluation.result import Request
 from codewm.model.evaluation.runs import told
 from codewm.model.evaluation.subject import columns, load
+from tests.model.evaluation.made import readings, world
+from tests.model.evaluation.repository import build
 from tests.model.synthetic import edit_table
 from tests.scoring.random_model import write_random_model
 
@@ -63,11 +69,12 @@ def test_a_reader_follows_the_equations(model: Path) -> None:
             return part, np.array([0, len(part)], np.int64)
 
         engine = subject.engine
-        t = engine.encode_target(*state(e.before[i]), threads=1)
-        d = engine.encode_target(*state(e.after[i]), threads=1) - t
-        d_hat = engine.predict(
-            engine.encode_online(*state(e.before[i]), threads=1), engine.encode_action(e.action[i : i + 1])
-        )
+        action = e.action[i : i + 1]
+        f, after = (engine.encode(*state(s), threads=1) for s in (e.before[i], e.after[i]))
+        t = engine.target(f)
+        d = engine.target(after) - t
+        d_hat = engine.predict(f, action)
+        assert np.allclose(found.doubt[i], engine.doubt(f, after, d - d_hat, action), atol=1e-5)
         assert np.allclose(found.z[i], t[0], atol=1e-5)
         assert np.allclose(found.d[i], d[0], atol=1e-5)
         assert np.allclose(found.predictions[""][i], d_hat[0], atol=1e-5)
@@ -115,6 +122,7 @@ def test_every_quantity_has_its_row(model: Path) -> None:
     whole = rows["delta_cosine", "all", ""]
     assert whole.n == sum(p.n for p in parts)
     assert whole.value == pytest.approx(sum(p.value * p.n for p in parts) / whole.n)
+    assert rows[readout.CHURN, "modified", ""].nulls == {"unrelated_states": 1}
     matters = rows["action_matters", "all", ""]
     assert matters.value == pytest.approx(whole.value - whole.nulls["shuffled_action"])
     assert any("injected" in note for note in outcome.notes) is False  # nobody asked for them
@@ -162,13 +170,14 @@ def test_before_the_whitening(model: Path) -> None:
         return {(r.metric, r.subset): r for r in got}
 
     raw = rows(subject.whiten)
-    back = np.linalg.inv(subject.whiten)
+    assert subject.whiten.shape == (12, 32)
+    back = np.linalg.pinv(subject.whiten)
     d = (found.d @ back.T).astype(np.float32)
     d_hat = (found.predictions[""] @ back.T).astype(np.float32)
     expected = metrics.displacement_r2(d_hat, d)
     assert raw["displacement_r2_unwhitened", "all"].value == pytest.approx(expected, rel=1e-4)
     assert expected != pytest.approx(raw["displacement_r2", "all"].value, rel=1e-3)
-    scaled = rows(3 * np.eye(subject.whiten.shape[0]))
+    scaled = rows(3 * np.eye(*subject.whiten.shape))
     for metric in ("displacement_r2", "nearer_than_copy", "delta_cosine", "predictor_rank_squared"):
         assert scaled[f"{metric}_unwhitened", "all"].value == pytest.approx(
             scaled[metric, "all"].value, rel=1e-4
@@ -186,6 +195,18 @@ def test_the_copy_scores_as_a_copy_does(model: Path) -> None:
         assert rows["edit_knn_at_1", subset].nulls["copy"] == 0
         assert rows["displacement_r2", subset].nulls["copy"] < 0
         assert rows["predictor_rank_squared", subset].nulls["copy"] == 0
+
+
+@pytest.mark.parametrize("moved", [1.0, 0.1])
+def test_a_target_that_jumps_is_told_by_its_churn(moved: float) -> None:
+    held_out, states = world(2_000)
+    before = states[:2_000]
+    states[2_000:] = before + moved * (states[2_000:] - before)
+    still = np.zeros_like(before)
+    found = readings(held_out, states, zero_action=still, shuffled_action=still)
+    rows = readout.figures_of(request(), None, found, held_out, None, None).rows  # type: ignore[arg-type]
+    (row,) = (r for r in rows if r.metric == readout.CHURN and r.subset == "all")
+    assert row.value == pytest.approx(moved**2, rel=0.05)
 
 
 def test_actions_by_name() -> None:
@@ -227,6 +248,31 @@ def test_a_note_instead_of_injected_rows(model: Path) -> None:
     assert any("--clones" in note for note in outcome.notes)
     assert not any(r.metric.startswith("injected") for r in outcome.rows)
     assert any("not asked for" in note for note in outcome.notes)
+
+
+def test_rows_of_injected_edits(model: Path, tmp_path: Path) -> None:
+    clone = build(tmp_path / "repo", commits=40)
+    with Repository.open(clone.path) as repository:
+        options = Options(window=256, action="v15", merges="first-parent", jobs=1)
+        table = read_store(harvest(repository, options).path).table
+    asked = request(
+        sources=[Source("repo", table, {"repo": clone.path})], models=[str(model)], injections=3, resamples=20
+    )
+    outcome = readout.run(asked, lambda rows: None)
+    rows = {r.metric: r for r in outcome.rows if r.subset == "kinds"}
+    for metric in ("injected_auroc_size_matched", "injected_auroc_token_matched"):
+        for name in (metric, metric + "_unseen"):
+            length, doubt = rows[name], rows["doubt_" + name]
+            assert doubt.nulls["residual"] == length.value
+            assert "doubt_of_action" in doubt.nulls
+            assert not {"doubt", "doubt_of_action", "residual"} & set(length.nulls)
+            assert {"copy", "linear_map", "lines_added", "tokens_changed"} <= set(length.nulls) & set(
+                doubt.nulls
+            )
+            assert doubt.n == length.n
+            assert doubt.interval is not None
+            assert "int8" in doubt.more
+    assert any(chart.name == "readout" for chart in outcome.charts)
 
 
 def test_a_bag_of_tokens() -> None:

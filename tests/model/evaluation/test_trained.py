@@ -149,7 +149,7 @@ def test_a_training_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
     def stop(text: str) -> None:
         said.append(text)
-        if "stage 2" in text:
+        if "stage 3" in text:
             raise KeyboardInterrupt
 
     variation = VARIATIONS[FULL]

@@ -1,4 +1,4 @@
-//! Token ids of many units in, one latent row per unit out.
+//! Token ids of many units in, one row f(s) per unit out.
 //!
 //! Units of a chunk lie one after the other without padding: a layer is one product over all their tokens, and only
 //! attention looks at where a unit begins and ends. Mirrors `model/encoder.py`.
@@ -135,10 +135,10 @@ impl Trunk {
     }
 }
 
-/// An encoder: embeddings, one shared block looped, norm, mean over tokens, optionally whitened.
+/// f: embeddings, one shared block looped, norm; the means over tokens of what goes in and of what comes out.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    /// Length of a latent.
+    /// Length of a token's row; f(s) is twice as long.
     pub dim: usize,
     /// `[vocab, dim]`.
     pub embedding: Vec<f32>,
@@ -146,8 +146,6 @@ pub struct Encoder {
     pub position: Vec<f32>,
     /// The block, and the norm after it.
     pub trunk: Trunk,
-    /// The whitening map of the target encoder.
-    pub whiten: Option<Linear>,
 }
 
 impl Encoder {
@@ -165,24 +163,23 @@ impl Encoder {
                     *v = e + p;
                 }
             }
+            means(x, &lengths, out.chunks_exact_mut(dim).step_by(2));
         };
-        let mut rows = self
-            .trunk
-            .run(dim, &lengths, fill, scratch)
-            .chunks_exact(dim);
-        let mut mean = vec![0.0f32; dim];
-        for (out, n) in out.chunks_exact_mut(dim).zip(lengths) {
-            mean.fill(0.0);
-            for row in rows.by_ref().take(n) {
-                mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
-            }
-            mean.iter_mut().for_each(|m| *m /= n as f32);
-            match &self.whiten {
-                Some(whiten) => {
-                    whiten.apply(Rows::new(&mean, dim), RowsMut::new(out, dim), Write::Store)
-                }
-                None => out.copy_from_slice(&mean),
-            }
+        let rows = self.trunk.run(dim, &lengths, fill, scratch);
+        means(rows, &lengths, out.chunks_exact_mut(dim).skip(1).step_by(2));
+    }
+}
+
+/// Writes the mean of each unit's rows; `rows` are units of the given lengths one after the other.
+fn means<'o>(rows: &[f32], lengths: &[usize], out: impl Iterator<Item = &'o mut [f32]>) {
+    let mut first = 0;
+    for (mean, &n) in out.zip(lengths) {
+        mean.fill(0.0);
+        let dim = mean.len();
+        for row in rows[first * dim..][..n * dim].chunks_exact(dim) {
+            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
         }
+        mean.iter_mut().for_each(|m| *m /= n as f32);
+        first += n;
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes of a "codewm.model/1" file in, checked f32 tensors by name out.
+//! Bytes of a "codewm.model/2" file in, checked f32 tensors by name out.
 //!
 //! A safetensors container whose metadata carries the configuration, the tokeniser id and the quantisation. Model
 //! files come from anywhere: every size is bounded before it is used, and nothing here panics on damaged bytes.
@@ -13,7 +13,7 @@ use crate::action::Version;
 use crate::error::{Error, Result};
 
 /// The one format this build reads.
-pub const FORMAT: &str = "codewm.model/1";
+pub const FORMAT: &str = "codewm.model/2";
 
 /// Larger sizes are refused, so that products of two of them fit any integer that holds them.
 const MAX_SIZE: usize = 1 << 16;
@@ -26,20 +26,20 @@ pub struct Config {
     pub vocab_size: usize,
     /// Tokens of a unit, at most.
     pub window: usize,
-    /// Length of a latent.
+    /// Length of f(s) and of every row inside the networks.
     pub dim: usize,
     /// Attention heads.
     pub heads: usize,
     /// Hidden width of a block's perceptron.
     pub mlp: usize,
-    /// Applications of the target encoder's block.
-    pub target_loops: usize,
-    /// Applications of the online encoder's block.
-    pub online_loops: usize,
-    /// Blocks of the predictor.
-    pub predictor_blocks: usize,
-    /// Applications of each of them.
-    pub predictor_loops: usize,
+    /// Applications of the encoder's block.
+    pub loops: usize,
+    /// Length of t(s), and so of a displacement.
+    pub latent: usize,
+    /// Hidden width of the predictor.
+    pub predictor: usize,
+    /// Hidden width of the critic.
+    pub critic: usize,
     /// Name of the action vector.
     pub action: String,
     /// Its length.
@@ -47,6 +47,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Length of f(s): a mean over the tokens of what goes into the encoder's loops, and one of what comes out.
+    pub fn width(&self) -> usize {
+        2 * self.dim
+    }
+
     fn check(&self) -> Result<()> {
         let sizes = [
             ("vocab_size", self.vocab_size, MAX_SIZE),
@@ -54,10 +59,10 @@ impl Config {
             ("dim", self.dim, MAX_SIZE / 3),
             ("heads", self.heads, MAX_SIZE),
             ("mlp", self.mlp, MAX_SIZE),
-            ("target_loops", self.target_loops, 64),
-            ("online_loops", self.online_loops, 64),
-            ("predictor_blocks", self.predictor_blocks, 64),
-            ("predictor_loops", self.predictor_loops, 64),
+            ("loops", self.loops, 64),
+            ("latent", self.latent, MAX_SIZE),
+            ("predictor", self.predictor, MAX_SIZE),
+            ("critic", self.critic, MAX_SIZE),
             ("action_dim", self.action_dim, MAX_SIZE),
         ];
         for (name, size, limit) in sizes {

@@ -173,6 +173,11 @@ impl Linear {
         }
     }
 
+    /// Length of a row that it is applied to.
+    pub fn inputs(&self) -> usize {
+        self.weight.k
+    }
+
     /// Length of a result row.
     pub fn outputs(&self) -> usize {
         self.weight.n
@@ -199,6 +204,9 @@ mod tests {
                 (12, 3, 32),
                 (13, 40, 31),
                 (25, 128, 65),
+                (13, 64, 1),
+                (1, 303, 1),
+                (25, 128, 48),
             ] {
                 let x: Vec<f32> = (0..m * k).map(value).collect();
                 let w: Vec<f32> = (0..n * k).map(|i| value(i + 5)).collect();

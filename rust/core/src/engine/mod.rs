@@ -1,4 +1,4 @@
-//! Model file in, encoders and predictor out.
+//! Model file in; encoder, predictor and critic out.
 //!
 //! One engine serves many threads. Threads share out units; no product is split, so results do not depend on how
 //! many there are, nor on which other units a unit is encoded with.
@@ -24,15 +24,19 @@ use crate::error::{Error, Result};
 use crate::vocab::PAD;
 use encoder::{Block, Encoder, Scratch, Trunk};
 use format::ModelFile;
-use linear::Linear;
+use linear::{Linear, Write};
 use norm::LayerNorm;
-use transition::{ActionEncoder, Predictor};
+use tensor::{Rows, RowsMut};
+use transition::{Edits, Perceptron, Transition};
 
 pub use format::{Config, FORMAT};
 pub use simd::Isa;
 
 /// Tokens of one chunk of work, more or less: its activations and the weights stay in a core's second-level cache.
 const CHUNK_TOKENS: usize = 192;
+
+/// Rows of one chunk of work where a row is one token.
+const CHUNK_ROWS: usize = CHUNK_TOKENS;
 
 /// More threads than this are refused: a typing error, not a machine.
 const MAX_THREADS: usize = 1024;
@@ -44,14 +48,14 @@ pub struct Engine {
     pub config: Config,
     /// All of the file's metadata.
     pub metadata: BTreeMap<String, String>,
-    target: Encoder,
-    online: Encoder,
-    action: ActionEncoder,
-    predictor: Predictor,
+    encoder: Encoder,
+    /// f(s) to t(s).
+    target: Linear,
+    transition: Transition,
 }
 
 impl Engine {
-    /// Loads a "codewm.model/1" file that was made with the given tokeniser.
+    /// Loads a "codewm.model/2" file that was made with the given tokeniser.
     pub fn from_bytes(bytes: &[u8], tokenizer_id: &str) -> Result<Self> {
         Self::from_bytes_for(Isa::detect(), bytes, tokenizer_id)
     }
@@ -65,109 +69,127 @@ impl Engine {
             file,
             config: config.clone(),
         };
-        let target = load.encoder("target", config.target_loops, true)?;
-        let online = load.encoder("online", config.online_loops, false)?;
-        let (inputs, dim) = (config.action_dim, config.dim);
-        let action = ActionEncoder {
-            isa,
-            inputs,
-            up: load.linear("action.up", inputs, dim)?,
-            down: load.linear("action.down", dim, dim)?,
-        };
-        let blocks = (0..config.predictor_blocks)
-            .map(|i| load.block(&format!("predictor.blocks.{i}")))
-            .collect::<Result<_>>()?;
-        let predictor = Predictor {
-            dim,
-            kind: load.file.plain("predictor.type", &[2, dim])?,
-            trunk: Trunk {
-                blocks,
-                loops: config.predictor_loops,
-                norm: load.norm("predictor.norm")?,
-            },
-            out: load.linear("predictor.out", dim, dim)?,
+        let (inputs, dim, latent) = (config.action_dim, config.dim, config.latent);
+        let encoder = load.encoder("encoder", config.loops)?;
+        let target = load.plain_linear("target", config.width(), latent)?;
+        let state = load.plain_linear("state", config.width(), dim)?;
+        let read = 2 * dim + latent + inputs;
+        let transition = Transition {
+            state,
+            predictor: load.perceptron("predictor", dim + inputs, config.predictor, latent)?,
+            critic: load.perceptron("critic", read, config.critic, 1)?,
         };
         let metadata = load.file.finish()?;
         Ok(Engine {
             config,
             metadata,
+            encoder,
             target,
-            online,
-            action,
-            predictor,
+            transition,
         })
     }
 
-    /// t(s), whitened: one row of `dim` values per unit. `threads` 0 is one per core.
-    pub fn encode_target(&self, units: &[&[u16]], threads: usize) -> Result<Vec<f32>> {
-        self.encode(&self.target, units, threads)
-    }
-
-    /// f(s): one row of `dim` values per unit. `threads` 0 is one per core.
-    pub fn encode_online(&self, units: &[&[u16]], threads: usize) -> Result<Vec<f32>> {
-        self.encode(&self.online, units, threads)
-    }
-
-    /// h(a): one row of `dim` values per row of `action_dim` values.
-    pub fn encode_action(&self, actions: &[f32]) -> Result<Vec<f32>> {
-        check_rows("actions", actions, self.config.action_dim)?;
-        let mut out = vec![0.0; actions.len() / self.config.action_dim * self.config.dim];
-        self.action.encode(actions, &mut out);
-        check_result(out, self.config.dim)
-    }
-
-    /// g(f(s), h(a)): the predicted displacement, one row of `dim` values per state and action latent.
-    pub fn predict(&self, states: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
-        let dim = self.config.dim;
-        check_rows("states", states, dim)?;
-        check_rows("action latents", actions, dim)?;
-        if states.len() != actions.len() {
-            let (n, m) = (states.len() / dim, actions.len() / dim);
-            return Err(Error::InvalidInput(format!(
-                "{n} states for {m} action latents"
-            )));
-        }
-        let mut out = vec![0.0; states.len()];
-        let chunk = CHUNK_TOKENS / 2 * dim;
-        out.par_chunks_mut(chunk)
-            .zip(states.par_chunks(chunk).zip(actions.par_chunks(chunk)))
-            .for_each_init(Scratch::default, |scratch, (out, (states, actions))| {
-                self.predictor.predict(states, actions, out, scratch);
-            });
-        check_result(out, dim)
-    }
-
-    fn encode(&self, encoder: &Encoder, units: &[&[u16]], threads: usize) -> Result<Vec<f32>> {
-        let dim = self.config.dim;
+    /// f(s): one row of `width` values per unit. `threads` 0 is one per core.
+    pub fn encode(&self, units: &[&[u16]], threads: usize) -> Result<Vec<f32>> {
+        let width = self.config.width();
         self.check_units(units)?;
         if threads > MAX_THREADS {
             let message = format!("{threads} threads, expected at most {MAX_THREADS}");
             return Err(Error::InvalidInput(message));
         }
-        let mut out = vec![0.0; units.len() * dim];
+        let mut out = vec![0.0; units.len() * width];
         let mut work = Vec::new();
         let (mut rest, mut rows) = (units, &mut out[..]);
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(chunk_len(rest));
-            let (chunk_rows, later_rows) = rows.split_at_mut(chunk.len() * dim);
+            let (chunk_rows, later_rows) = rows.split_at_mut(chunk.len() * width);
             work.push((chunk, chunk_rows));
             (rest, rows) = (later, later_rows);
         }
         if threads == 1 || work.len() < 2 {
             let mut scratch = Scratch::default();
             for (units, rows) in work {
-                encoder.encode(units, rows, &mut scratch);
+                self.encoder.encode(units, rows, &mut scratch);
             }
         } else {
             on_threads(threads, move || {
                 work.into_par_iter()
                     .for_each_init(Scratch::default, |scratch, (units, rows)| {
-                        encoder.encode(units, rows, scratch);
+                        self.encoder.encode(units, rows, scratch);
                     });
                 Ok(())
             })?;
         }
-        check_result(out, dim)
+        check_result(out, width)
+    }
+
+    /// t(s): one row of `latent` values per row of f(s).
+    pub fn target(&self, f: &[f32]) -> Result<Vec<f32>> {
+        let (width, latent) = (self.config.width(), self.config.latent);
+        let n = check_rows("features", f, width)?;
+        let mut out = vec![0.0; n * latent];
+        out.par_chunks_mut(CHUNK_ROWS * latent)
+            .zip(f.par_chunks(CHUNK_ROWS * width))
+            .for_each(|(out, f)| {
+                let out = RowsMut::new(out, latent);
+                self.target.apply(Rows::new(f, width), out, Write::Store);
+            });
+        check_result(out, latent)
+    }
+
+    /// g(x(s), a): the predicted displacement, one row of `latent` values per row of f(s) and of `action_dim` values.
+    pub fn predict(&self, f: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        let Config {
+            latent, action_dim, ..
+        } = self.config;
+        let width = self.config.width();
+        let n = check_rows("features", f, width)?;
+        check_as_many("actions", actions, action_dim, n)?;
+        let mut out = vec![0.0; n * latent];
+        let parts = f.par_chunks(CHUNK_ROWS * width);
+        out.par_chunks_mut(CHUNK_ROWS * latent)
+            .zip(parts.zip(actions.par_chunks(CHUNK_ROWS * action_dim)))
+            .for_each(|(out, (f, actions))| self.transition.predict(f, actions, out));
+        check_result(out, latent)
+    }
+
+    /// How much each residual d - d_hat looks like that of a spoilt edit: one value per row.
+    ///
+    /// `f` and `f_after` are rows f(s) and f(s') of `width` values, `residuals` rows of `latent`, `actions` rows of
+    /// `action_dim`.
+    pub fn doubt(
+        &self,
+        f: &[f32],
+        f_after: &[f32],
+        residuals: &[f32],
+        actions: &[f32],
+    ) -> Result<Vec<f32>> {
+        let Config {
+            latent, action_dim, ..
+        } = self.config;
+        let width = self.config.width();
+        let n = check_rows("features", f, width)?;
+        for (what, values, columns) in [
+            ("features after", f_after, width),
+            ("residuals", residuals, latent),
+            ("actions", actions, action_dim),
+        ] {
+            check_as_many(what, values, columns, n)?;
+        }
+        let mut out = vec![0.0; n];
+        out.par_chunks_mut(CHUNK_ROWS)
+            .enumerate()
+            .for_each(|(chunk, out)| {
+                let (first, count) = (chunk * CHUNK_ROWS, out.len());
+                let edits = Edits {
+                    f: &f[first * width..][..count * width],
+                    f_after: &f_after[first * width..][..count * width],
+                    residuals: &residuals[first * latent..][..count * latent],
+                    actions: &actions[first * action_dim..][..count * action_dim],
+                };
+                self.transition.doubt(edits, out);
+            });
+        check_result(out, 1)
     }
 
     fn check_units(&self, units: &[&[u16]]) -> Result<()> {
@@ -201,7 +223,8 @@ fn chunk_len(units: &[&[u16]]) -> usize {
     fitting.count().max(1)
 }
 
-fn check_rows(what: &str, values: &[f32], width: usize) -> Result<()> {
+/// How many rows the values are, if they are whole rows of finite values.
+fn check_rows(what: &str, values: &[f32], width: usize) -> Result<usize> {
     if !values.len().is_multiple_of(width) {
         return Err(Error::InvalidInput(format!(
             "{} values are no rows of {width} {what}",
@@ -214,16 +237,26 @@ fn check_rows(what: &str, values: &[f32], width: usize) -> Result<()> {
             values[i],
             i / width
         ))),
-        None => Ok(()),
+        None => Ok(values.len() / width),
+    }
+}
+
+/// As [`check_rows`], and refuses another number of rows than that of the features.
+fn check_as_many(what: &str, values: &[f32], width: usize, features: usize) -> Result<()> {
+    match check_rows(what, values, width)? {
+        n if n == features => Ok(()),
+        n => Err(Error::InvalidInput(format!(
+            "{features} features for {n} {what}"
+        ))),
     }
 }
 
 /// Finite weights can still overflow; such a result must not reach a score.
-fn check_result(rows: Vec<f32>, dim: usize) -> Result<Vec<f32>> {
+fn check_result(rows: Vec<f32>, width: usize) -> Result<Vec<f32>> {
     match rows.iter().position(|v| !v.is_finite()) {
         Some(i) => Err(Error::ModelFormat(format!(
             "its weights overflow on row {}",
-            i / dim
+            i / width
         ))),
         None => Ok(rows),
     }
@@ -243,6 +276,30 @@ impl Loader<'_> {
             .matrix(&format!("{name}.weight"), outputs, inputs)?;
         let bias = self.file.plain(&format!("{name}.bias"), &[outputs])?;
         Ok(Linear::new(self.isa, &weight, inputs, bias))
+    }
+
+    /// A layer that is stored as f32 in every quantisation: all that a score is made of passes through it.
+    fn plain_linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        let weight = self
+            .file
+            .plain(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = self.file.plain(&format!("{name}.bias"), &[outputs])?;
+        Ok(Linear::new(self.isa, &weight, inputs, bias))
+    }
+
+    fn perceptron(
+        &mut self,
+        name: &str,
+        inputs: usize,
+        hidden: usize,
+        outputs: usize,
+    ) -> Result<Perceptron> {
+        Ok(Perceptron {
+            isa: self.isa,
+            up: self.linear(&format!("{name}.up"), inputs, hidden)?,
+            middle: self.linear(&format!("{name}.middle"), hidden, hidden)?,
+            out: self.linear(&format!("{name}.out"), hidden, outputs)?,
+        })
     }
 
     fn norm(&mut self, name: &str) -> Result<LayerNorm> {
@@ -266,7 +323,7 @@ impl Loader<'_> {
         })
     }
 
-    fn encoder(&mut self, name: &str, loops: usize, whitened: bool) -> Result<Encoder> {
+    fn encoder(&mut self, name: &str, loops: usize) -> Result<Encoder> {
         let Config {
             dim,
             vocab_size,
@@ -278,28 +335,18 @@ impl Loader<'_> {
             .matrix(&format!("{name}.embedding.weight"), vocab_size, dim)?;
         let position = self
             .file
-            .plain(&format!("{name}.position.weight"), &[window, dim])?;
+            .matrix(&format!("{name}.position.weight"), window, dim)?;
         let blocks = vec![self.block(&format!("{name}.block"))?];
         let trunk = Trunk {
             blocks,
             loops,
             norm: self.norm(&format!("{name}.norm"))?,
         };
-        let whiten = if whitened {
-            let weight = self
-                .file
-                .plain(&format!("{name}.whiten.weight"), &[dim, dim])?;
-            let bias = self.file.plain(&format!("{name}.whiten.bias"), &[dim])?;
-            Some(Linear::new(self.isa, &weight, dim, bias))
-        } else {
-            None
-        };
         Ok(Encoder {
             dim,
             embedding,
             position,
             trunk,
-            whiten,
         })
     }
 }

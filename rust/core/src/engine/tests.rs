@@ -19,10 +19,10 @@ fn small_config() -> Config {
         dim: 8,
         heads: 2,
         mlp: 16,
-        target_loops: 2,
-        online_loops: 1,
-        predictor_blocks: 2,
-        predictor_loops: 2,
+        loops: 2,
+        latent: 5,
+        predictor: 13,
+        critic: 11,
         action: "v7".to_owned(),
         action_dim: 7,
     }
@@ -51,24 +51,23 @@ fn tensors(c: &Config) -> Tensors {
         shapes.extend(linear(format!("{name}.mlp.up"), c.dim, c.mlp));
         shapes.extend(linear(format!("{name}.mlp.down"), c.mlp, c.dim));
     };
-    for side in ["target", "online"] {
-        shapes.push((
-            format!("{side}.embedding.weight"),
-            vec![c.vocab_size, c.dim],
-        ));
-        shapes.push((format!("{side}.position.weight"), vec![c.window, c.dim]));
-        block(&mut shapes, format!("{side}.block"));
-        shapes.extend(norm(format!("{side}.norm")));
+    shapes.push((
+        "encoder.embedding.weight".to_owned(),
+        vec![c.vocab_size, c.dim],
+    ));
+    shapes.push(("encoder.position.weight".to_owned(), vec![c.window, c.dim]));
+    block(&mut shapes, "encoder.block".to_owned());
+    shapes.extend(norm("encoder.norm".to_owned()));
+    shapes.extend(linear("target".to_owned(), c.width(), c.latent));
+    shapes.extend(linear("state".to_owned(), c.width(), c.dim));
+    for (name, inputs, hidden, outputs) in [
+        ("predictor", c.dim + c.action_dim, c.predictor, c.latent),
+        ("critic", 2 * c.dim + c.latent + c.action_dim, c.critic, 1),
+    ] {
+        shapes.extend(linear(format!("{name}.up"), inputs, hidden));
+        shapes.extend(linear(format!("{name}.middle"), hidden, hidden));
+        shapes.extend(linear(format!("{name}.out"), hidden, outputs));
     }
-    shapes.extend(linear("target.whiten".to_owned(), c.dim, c.dim));
-    shapes.extend(linear("action.up".to_owned(), c.action_dim, c.dim));
-    shapes.extend(linear("action.down".to_owned(), c.dim, c.dim));
-    shapes.push(("predictor.type".to_owned(), vec![2, c.dim]));
-    for i in 0..c.predictor_blocks {
-        block(&mut shapes, format!("predictor.blocks.{i}"));
-    }
-    shapes.extend(norm("predictor.norm".to_owned()));
-    shapes.extend(linear("predictor.out".to_owned(), c.dim, c.dim));
 
     let mut state = 1u32;
     let mut next = || {
@@ -108,8 +107,7 @@ fn write(tensors: &Tensors, metadata: HashMap<String, String>) -> Vec<u8> {
     for (name, (shape, values)) in tensors {
         let matrix = shape.len() == 2
             && name.ends_with(".weight")
-            && !name.contains("whiten")
-            && !name.contains("position");
+            && !["target.weight", "state.weight"].contains(&name.as_str());
         if !(quantised && matrix) {
             let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             stored.push((name.clone(), Dtype::F32, shape.clone(), bytes));
@@ -153,27 +151,181 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).fold(0.0, |m, (x, y)| m.max((x - y).abs()))
 }
 
+/// Values between -1 and 1, as many as asked for.
+fn rows(count: usize, seed: usize) -> Vec<f32> {
+    (0..count)
+        .map(|i| (((i + seed) * 7919) % 401) as f32 / 200.0 - 1.0)
+        .collect()
+}
+
+/// Arguments of [`Engine::doubt`] for `n` edits of the small model.
+fn edits(n: usize) -> [Vec<f32>; 4] {
+    let c = small_config();
+    [
+        rows(n * c.width(), 1),
+        rows(n * c.width(), 2),
+        rows(n * c.latent, 3),
+        rows(n * c.action_dim, 4),
+    ]
+}
+
 #[test]
 fn results_depend_neither_on_batch_nor_threads_and_hardly_on_the_instruction_set() {
     let bytes = small_file("f32");
     let engine = load(&bytes).expect("loads");
     let many: Vec<&[u16]> = UNITS.iter().copied().cycle().take(200).collect();
-    let all = engine.encode_target(&many, 0).expect("encodes");
-    assert_eq!(all, engine.encode_target(&many, 1).expect("encodes"));
-    assert_eq!(all, engine.encode_target(&many, 3).expect("encodes"));
-    for (unit, row) in UNITS.iter().zip(all.chunks(8)) {
-        assert_eq!(engine.encode_target(&[unit], 0).expect("encodes"), row);
+    let all = engine.encode(&many, 0).expect("encodes");
+    assert_eq!(all, engine.encode(&many, 1).expect("encodes"));
+    assert_eq!(all, engine.encode(&many, 3).expect("encodes"));
+    for (unit, row) in UNITS.iter().zip(all.chunks(16)) {
+        assert_eq!(engine.encode(&[unit], 0).expect("encodes"), row);
     }
-    let actions: Vec<f32> = (0..21).map(|i| i as f32 / 7.0).collect();
+    let actions = rows(200 * 7, 5);
+    let [_, after, residuals, _] = edits(200);
+    let results = |engine: &Engine| {
+        [
+            engine.target(&all).expect("maps"),
+            engine.predict(&all, &actions).expect("predicts"),
+            engine
+                .doubt(&all, &after, &residuals, &actions)
+                .expect("judges"),
+        ]
+    };
+    let reference = results(&engine);
+    assert_eq!(reference.each_ref().map(Vec::len), [1000, 1000, 200]);
     for isa in Isa::available() {
         let other = Engine::from_bytes_for(isa, &bytes, TOKENIZER).expect("loads");
-        let rows = other.encode_target(&many, 1).expect("encodes");
-        assert!(largest_difference(&rows, &all) < 1e-5, "{isa:?}");
-        let action = other.encode_action(&actions).expect("encodes");
-        let state = other.encode_online(&UNITS[..3], 0).expect("encodes");
-        let predicted = other.predict(&state, &action).expect("predicts");
-        let reference = engine.predict(&state, &action).expect("predicts");
-        assert!(largest_difference(&predicted, &reference) < 1e-5, "{isa:?}");
+        let encoded = other.encode(&many, 1).expect("encodes");
+        assert!(largest_difference(&encoded, &all) < 1e-5, "{isa:?}");
+        for (a, b) in results(&other).iter().zip(&reference) {
+            assert!(largest_difference(a, b) < 1e-5, "{isa:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_depend_neither_on_their_chunk_nor_on_threads() {
+    let engine = load(&small_file("f32")).expect("loads");
+    // More than two chunks, the last of them not full.
+    let n = 2 * CHUNK_ROWS + 17;
+    let [f, after, residuals, actions] = edits(n);
+    let whole = || {
+        [
+            engine.target(&f).expect("maps"),
+            engine.predict(&f, &actions).expect("predicts"),
+            engine
+                .doubt(&f, &after, &residuals, &actions)
+                .expect("judges"),
+        ]
+    };
+    let all = whole();
+    for threads in [1, 3] {
+        let other = on_threads(threads, || Ok(whole())).expect("runs");
+        assert_eq!(all, other, "{threads} threads");
+    }
+    for i in (0..n).step_by(23) {
+        let row = |values: &[f32], width: usize| values[i * width..][..width].to_vec();
+        let (f, actions) = (row(&f, 16), row(&actions, 7));
+        assert_eq!(engine.target(&f).expect("maps"), row(&all[0], 5));
+        let predicted = engine.predict(&f, &actions).expect("predicts");
+        assert_eq!(predicted, row(&all[1], 5));
+        let doubt = engine.doubt(&f, &row(&after, 16), &row(&residuals, 5), &actions);
+        assert_eq!(doubt.expect("judges"), row(&all[2], 1));
+    }
+}
+
+#[test]
+fn target_predictor_and_critic_agree_with_plain_loops() {
+    let c = small_config();
+    let tensors = tensors(&c);
+    let engine = load(&small_file("f32")).expect("loads");
+    let linear = |name: &str, x: &[f64]| -> Vec<f64> {
+        let weight = &tensors[&format!("{name}.weight")].1;
+        let bias = &tensors[&format!("{name}.bias")].1;
+        weight
+            .chunks(x.len())
+            .zip(bias)
+            .map(|(w, &b)| {
+                f64::from(b) + w.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+            })
+            .collect()
+    };
+    let gelu = |x: Vec<f64>| -> Vec<f64> {
+        x.into_iter()
+            .map(|v| v * 0.5 * (1.0 + simd::tests::erf_series(v / 2f64.sqrt())))
+            .collect()
+    };
+    let n = 30;
+    let [f, after, residuals, actions] = edits(n);
+    let targets = engine.target(&f).expect("maps");
+    let predicted = engine.predict(&f, &actions).expect("predicts");
+    let doubts = engine
+        .doubt(&f, &after, &residuals, &actions)
+        .expect("judges");
+    let mut lowest_and_highest = (f64::INFINITY, f64::NEG_INFINITY);
+    for i in 0..n {
+        let row = |values: &[f32], width: usize| -> Vec<f64> {
+            let row = &values[i * width..][..width];
+            row.iter().map(|&v| f64::from(v)).collect()
+        };
+        let perceptron = |name: &str, input: &[f64]| {
+            let hidden = gelu(linear(&format!("{name}.up"), input));
+            let hidden = gelu(linear(&format!("{name}.middle"), &hidden));
+            linear(&format!("{name}.out"), &hidden)
+        };
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
+        let x = linear("state", &row(&f, c.width()));
+        let mut input = x.clone();
+        input.extend(row(&actions, c.action_dim));
+        for (found, truth) in [
+            (&targets, linear("target", &row(&f, c.width()))),
+            (&predicted, perceptron("predictor", &input)),
+        ] {
+            for (a, b) in row(found, c.latent).into_iter().zip(truth) {
+                assert!(close(a, b), "row {i}: {a} {b}");
+            }
+        }
+        let x_after = linear("state", &row(&after, c.width()));
+        let mut input = x.clone();
+        input.extend(x_after.iter().zip(&x).map(|(b, a)| b - a));
+        input.extend(row(&residuals, c.latent));
+        input.extend(row(&actions, c.action_dim));
+        let truth = perceptron("critic", &input)[0];
+        assert!(
+            close(f64::from(doubts[i]), truth),
+            "row {i}: {} {truth}",
+            doubts[i]
+        );
+        lowest_and_highest.0 = truth.min(lowest_and_highest.0);
+        lowest_and_highest.1 = truth.max(lowest_and_highest.1);
+    }
+    assert!(
+        lowest_and_highest.1 - lowest_and_highest.0 > 0.1,
+        "the rows differ"
+    );
+}
+
+#[test]
+fn the_first_half_of_a_latent_is_the_mean_of_what_goes_into_the_loops() {
+    let c = small_config();
+    let tensors = tensors(&c);
+    let (embedding, position) = (
+        &tensors["encoder.embedding.weight"].1,
+        &tensors["encoder.position.weight"].1,
+    );
+    let f = load(&small_file("f32"))
+        .and_then(|engine| engine.encode(&UNITS, 1))
+        .expect("encodes");
+    for (unit, row) in UNITS.iter().zip(f.chunks(c.width())) {
+        for (i, &got) in row[..c.dim].iter().enumerate() {
+            let placed = unit.iter().enumerate().map(|(at, &id)| {
+                f64::from(embedding[usize::from(id) * c.dim + i])
+                    + f64::from(position[at * c.dim + i])
+            });
+            let mean = placed.sum::<f64>() / unit.len() as f64;
+            assert!((f64::from(got) - mean).abs() < 1e-6, "{got} {mean}");
+        }
+        assert!(largest_difference(&row[..c.dim], &row[c.dim..]) > 0.1);
     }
 }
 
@@ -183,15 +335,25 @@ fn int8_stays_near_f32_and_nothing_in_gives_nothing_out() {
         load(&small_file("f32")).expect("loads"),
         load(&small_file("int8")).expect("loads"),
     );
-    let (a, b) = (
-        exact.encode_online(&UNITS, 0).expect("ok"),
-        rounded.encode_online(&UNITS, 0).expect("ok"),
+    let near = |a: Vec<f32>, b: Vec<f32>| {
+        let difference = largest_difference(&a, &b);
+        assert!(difference > 0.0 && difference < 0.05, "{difference}");
+    };
+    near(
+        exact.encode(&UNITS, 0).expect("ok"),
+        rounded.encode(&UNITS, 0).expect("ok"),
     );
-    let difference = largest_difference(&a, &b);
-    assert!(difference > 0.0 && difference < 0.05, "{difference}");
-    assert_eq!(exact.encode_target(&[], 0), Ok(vec![]));
-    assert_eq!(exact.encode_action(&[]), Ok(vec![]));
+    let [f, after, residuals, actions] = edits(9);
+    let predict = |engine: &Engine| engine.predict(&f, &actions);
+    near(predict(&exact).expect("ok"), predict(&rounded).expect("ok"));
+    let doubt = |engine: &Engine| engine.doubt(&f, &after, &residuals, &actions);
+    near(doubt(&exact).expect("ok"), doubt(&rounded).expect("ok"));
+    // The maps that every score passes through are not rounded.
+    assert_eq!(exact.target(&f), rounded.target(&f));
+    assert_eq!(exact.encode(&[], 0), Ok(vec![]));
+    assert_eq!(exact.target(&[]), Ok(vec![]));
     assert_eq!(exact.predict(&[], &[]), Ok(vec![]));
+    assert_eq!(exact.doubt(&[], &[], &[], &[]), Ok(vec![]));
 }
 
 #[test]
@@ -204,18 +366,78 @@ fn bad_arguments_are_named() {
         (&[3, 0], "token 0"),
     ];
     for (unit, needle) in refused {
-        let Err(Error::InvalidInput(what)) = engine.encode_target(&[&[1], unit], 0) else {
+        let Err(Error::InvalidInput(what)) = engine.encode(&[&[1], unit], 0) else {
             panic!("accepted")
         };
         assert!(what.contains(needle), "{what}");
     }
-    let bad = |result: Result<Vec<f32>>| assert!(matches!(result, Err(Error::InvalidInput(_))));
-    bad(engine.encode_action(&[0.0; 8]));
-    bad(engine.encode_action(&[f32::NAN; 7]));
-    bad(engine.predict(&[0.0; 8], &[0.0; 16]));
-    bad(engine.predict(&[f32::INFINITY; 8], &[0.0; 8]));
+    let bad = |result: Result<Vec<f32>>, needle: &str| {
+        let Err(Error::InvalidInput(what)) = result else {
+            panic!("accepted")
+        };
+        assert!(what.contains(needle), "{what}");
+    };
+    bad(
+        engine.predict(&[0.0; 16], &[0.0; 8]),
+        "no rows of 7 actions",
+    );
+    bad(
+        engine.predict(&[0.0; 16], &[f32::NAN; 7]),
+        "actions have NaN",
+    );
+    bad(engine.target(&[0.0; 8]), "no rows of 16 features");
+    bad(engine.target(&[f32::NAN; 16]), "features have NaN in row 0");
+    bad(
+        engine.predict(&[0.0; 16], &[0.0; 14]),
+        "1 features for 2 actions",
+    );
+    bad(
+        engine.predict(&[f32::INFINITY; 16], &[0.0; 7]),
+        "features have inf",
+    );
     let many = vec![&[1u16; 12][..]; 100];
-    bad(engine.encode_target(&many, MAX_THREADS + 1));
+    bad(engine.encode(&many, MAX_THREADS + 1), "threads");
+
+    let names = ["features", "features after", "residuals", "actions"];
+    let doubt = |[f, after, residuals, actions]: [Vec<f32>; 4]| {
+        engine.doubt(&f, &after, &residuals, &actions)
+    };
+    for (i, name) in names.into_iter().enumerate() {
+        let mut odd = edits(3);
+        odd[i].pop();
+        bad(doubt(odd), &format!(" {name}"));
+        let mut endless = edits(3);
+        *endless[i].last_mut().expect("there") = f32::NEG_INFINITY;
+        bad(doubt(endless), &format!("{name} have -inf in row 2"));
+        if i > 0 {
+            let mut more = edits(3);
+            more[i] = edits(4)[i].clone();
+            bad(doubt(more), &format!("3 features for 4 {name}"));
+        }
+    }
+}
+
+#[test]
+fn results_that_overflow_are_refused() {
+    let c = small_config();
+    let [f, after, residuals, actions] = edits(3);
+    let overflows = |name: &str, run: &dyn Fn(&Engine) -> Result<Vec<f32>>| {
+        let mut weights = tensors(&c);
+        weights.get_mut(name).expect("there").1.fill(f32::MAX);
+        let engine = load(&write(&weights, metadata(&c, "f32"))).expect("loads");
+        assert!(matches!(run(&engine), Err(Error::ModelFormat(what)) if what.contains("overflow")));
+    };
+    overflows("target.weight", &|e| e.target(&f));
+    for name in [
+        "state.weight",
+        "predictor.up.weight",
+        "predictor.out.weight",
+    ] {
+        overflows(name, &|e| e.predict(&f, &actions));
+    }
+    for name in ["state.weight", "critic.up.weight", "critic.out.weight"] {
+        overflows(name, &|e| e.doubt(&f, &after, &residuals, &actions));
+    }
 }
 
 #[test]
@@ -227,7 +449,11 @@ fn foreign_and_inconsistent_files_are_named() {
         m.insert(key.to_owned(), value.to_owned());
         message(load(&write(&good, m)))
     };
-    assert!(with("format", "codewm.model/2").contains("codewm.model/2"));
+    let older = with("format", "codewm.model/1");
+    assert!(
+        older.contains("\"codewm.model/1\", expected \"codewm.model/2\""),
+        "{older}"
+    );
     assert!(with("quant", "q4").contains("q4"));
     assert!(with("action", "v15").contains("action"));
     assert!(with("action_names", "[]").contains("7 dimensions"));
@@ -251,6 +477,24 @@ fn foreign_and_inconsistent_files_are_named() {
     let config = serde_json::to_string(&c).expect("serialises");
     assert!(with("config", &config.replace("\"dim\"", "\"dimm\"")).contains("dimm"));
     assert!(with("config", &config.replace("\"dim\":8", "\"dim\":0")).contains("dim = 0"));
+    assert!(with("config", &config.replace("\"latent\":5", "\"latent\":0")).contains("latent = 0"));
+    assert!(with("config", &config.replace("\"latent\":5", "\"latent\":6")).contains("[6, 16]"));
+    assert!(
+        with(
+            "config",
+            &config.replace("\"critic\":11", "\"critic\":65537")
+        )
+        .contains("critic")
+    );
+    assert!(with("config", &config.replace("\"critic\":11,", "")).contains("missing field"));
+    assert!(
+        with(
+            "config",
+            &config.replace("\"predictor\":13", "\"predictor\":0")
+        )
+        .contains("predictor = 0")
+    );
+    assert!(with("config", &config.replace("\"loops\":2", "\"loops\":65")).contains("loops = 65"));
     assert!(with("config", &config.replace("\"heads\":2", "\"heads\":3")).contains("3 heads"));
     assert!(
         with(
@@ -274,9 +518,15 @@ fn foreign_and_inconsistent_files_are_named() {
                 .contains(&format!("{name} is missing"))
         );
         let mut broken = good.clone();
-        broken.get_mut(name).expect("there").1[3] = f32::NAN;
+        *broken
+            .get_mut(name)
+            .expect("there")
+            .1
+            .last_mut()
+            .expect("there") = f32::NAN;
         let what = message(load(&write(&broken, metadata(&c, "f32"))));
-        assert!(what.contains(&format!("{name} has NaN at 3")), "{what}");
+        let at = good[name].1.len() - 1;
+        assert!(what.contains(&format!("{name} has NaN at {at}")), "{what}");
     }
     let mut more = good.clone();
     more.insert("head.weight".to_owned(), (vec![1], vec![1.0]));
@@ -326,9 +576,20 @@ proptest! {
             bytes[at.index(reach)] ^= 1 << bit;
         }
         if let Ok(engine) = load(&bytes) {
-            match engine.encode_target(&UNITS, 1) {
-                Ok(rows) => prop_assert!(rows.iter().all(|v| v.is_finite())),
-                Err(e) => prop_assert!(matches!(e, Error::ModelFormat(_) | Error::InvalidInput(_))),
+            // A flipped header can ask for other widths.
+            let c = &engine.config;
+            let [f, after] = [1, 2].map(|seed| rows(c.width(), seed));
+            let (residual, action) = (rows(c.latent, 3), rows(c.action_dim, 4));
+            for result in [
+                engine.encode(&UNITS, 1),
+                engine.target(&f),
+                engine.predict(&f, &action),
+                engine.doubt(&f, &after, &residual, &action),
+            ] {
+                match result {
+                    Ok(rows) => prop_assert!(rows.iter().all(|v| v.is_finite())),
+                    Err(e) => prop_assert!(matches!(e, Error::ModelFormat(_) | Error::InvalidInput(_))),
+                }
             }
         }
     }

@@ -1,74 +1,109 @@
-//! Actions and states in, action latents and predicted displacements out. Mirrors `model/transition.py`.
+//! States, actions and residuals in; predicted displacements and doubts out. Mirrors `model/transition.py`.
 
-use super::encoder::{Scratch, Trunk};
 use super::linear::{Linear, Write};
 use super::norm::gelu;
 use super::simd::Isa;
 use super::tensor::{Rows, RowsMut};
 
-/// h(a): two layers with a GELU between.
+/// Three layers with GELUs between.
 #[derive(Debug, Clone)]
-pub struct ActionEncoder {
+pub struct Perceptron {
     /// What the kernels are compiled for.
     pub isa: Isa,
-    /// Length of an action vector.
-    pub inputs: usize,
-    /// Action to hidden.
+    /// Input to hidden.
     pub up: Linear,
-    /// Hidden to latent.
-    pub down: Linear,
+    /// Hidden to hidden.
+    pub middle: Linear,
+    /// Hidden to output.
+    pub out: Linear,
 }
 
-impl ActionEncoder {
-    /// Encodes actions `[n, A]` into the rows `out` `[n, D]`.
-    pub fn encode(&self, actions: &[f32], out: &mut [f32]) {
-        let hidden = self.up.outputs();
-        let mut h = vec![0.0f32; actions.len() / self.inputs * hidden];
+impl Perceptron {
+    /// Applies it to the rows `input`.
+    fn apply(&self, input: &[f32], out: &mut [f32]) {
+        let (width, hidden) = (self.up.inputs(), self.up.outputs());
+        let mut h = vec![0.0f32; input.len() / width * hidden];
+        let mut deeper = vec![0.0f32; h.len()];
         self.up.apply(
-            Rows::new(actions, self.inputs),
+            Rows::new(input, width),
             RowsMut::new(&mut h, hidden),
             Write::Store,
         );
         gelu(self.isa, &mut h);
-        let out = RowsMut::new(out, self.down.outputs());
-        self.down.apply(Rows::new(&h, hidden), out, Write::Store);
+        self.middle.apply(
+            Rows::new(&h, hidden),
+            RowsMut::new(&mut deeper, hidden),
+            Write::Store,
+        );
+        gelu(self.isa, &mut deeper);
+        let out = RowsMut::new(out, self.out.outputs());
+        self.out
+            .apply(Rows::new(&deeper, hidden), out, Write::Store);
     }
 }
 
-/// g(f(s), h(a)): two tokens, state and action, through looped blocks; the state's token becomes the displacement.
-#[derive(Debug, Clone)]
-pub struct Predictor {
-    /// Length of a latent.
-    pub dim: usize,
-    /// `[2, dim]`, added to the state and the action.
-    pub kind: Vec<f32>,
-    /// The blocks, and the norm after them.
-    pub trunk: Trunk,
-    /// State token to displacement.
-    pub out: Linear,
+/// Some edits, row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Edits<'a> {
+    /// f(s) `[n, W]` of the states before.
+    pub f: &'a [f32],
+    /// f(s') `[n, W]` of the states after.
+    pub f_after: &'a [f32],
+    /// d - d_hat `[n, K]`.
+    pub residuals: &'a [f32],
+    /// `[n, A]`.
+    pub actions: &'a [f32],
 }
 
-impl Predictor {
-    /// Predicts one displacement per row of `states` and `actions` (each `[n, D]`).
-    pub fn predict(&self, states: &[f32], actions: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-        let dim = self.dim;
-        let lengths = vec![2; states.len() / dim];
-        let (state_kind, action_kind) = self.kind.split_at(dim);
-        let fill = |x: &mut [f32]| {
-            let sides = states.chunks_exact(dim).zip(actions.chunks_exact(dim));
-            for (pair, (state, action)) in x.chunks_exact_mut(2 * dim).zip(sides) {
-                let sources = state
-                    .iter()
-                    .zip(state_kind)
-                    .chain(action.iter().zip(action_kind));
-                for (v, (z, k)) in pair.iter_mut().zip(sources) {
-                    *v = z + k;
-                }
-            }
-        };
-        let rows = self.trunk.run(dim, &lengths, fill, scratch);
-        // A pair is one row of two tokens; the first is the state's.
-        let states = Rows::new(rows, 2 * dim).columns_at(0, dim);
-        self.out.apply(states, RowsMut::new(out, dim), Write::Store);
+/// What predictor and critic read, and the two.
+#[derive(Debug, Clone)]
+pub struct Transition {
+    /// Makes x(s) of f(s).
+    pub state: Linear,
+    /// g: `[x(s), a]` to the displacement.
+    pub predictor: Perceptron,
+    /// `[x(s), x(s') - x(s), d - d_hat, a]` to how much the residual looks like that of a spoilt edit.
+    pub critic: Perceptron,
+}
+
+impl Transition {
+    /// Predicts one displacement `[n, K]` per row of `f` `[n, W]` and of `actions` `[n, A]`.
+    pub fn predict(&self, f: &[f32], actions: &[f32], out: &mut [f32]) {
+        let (dim, width) = (self.state.outputs(), self.predictor.up.inputs());
+        let mut input = vec![0.0f32; f.len() / self.state.inputs() * width];
+        self.write_state(f, &mut input, width, 0);
+        let told = actions.chunks_exact(width - dim);
+        for (row, action) in input.chunks_exact_mut(width).zip(told) {
+            row[dim..].copy_from_slice(action);
+        }
+        self.predictor.apply(&input, out);
+    }
+
+    /// Writes one value per edit to `out` `[n]`.
+    pub fn doubt(&self, edits: Edits<'_>, out: &mut [f32]) {
+        let (dim, width) = (self.state.outputs(), self.critic.up.inputs());
+        let latent = self.predictor.out.outputs();
+        let mut input = vec![0.0f32; out.len() * width];
+        self.write_state(edits.f, &mut input, width, 0);
+        self.write_state(edits.f_after, &mut input, width, dim);
+        let others = edits
+            .residuals
+            .chunks_exact(latent)
+            .zip(edits.actions.chunks_exact(width - 2 * dim - latent));
+        for (row, (residual, action)) in input.chunks_exact_mut(width).zip(others) {
+            let (x, rest) = row.split_at_mut(dim);
+            let (change, rest) = rest.split_at_mut(dim);
+            change.iter_mut().zip(&*x).for_each(|(c, x)| *c -= x);
+            rest[..latent].copy_from_slice(residual);
+            rest[latent..].copy_from_slice(action);
+        }
+        self.critic.apply(&input, out);
+    }
+
+    /// Writes x of each row of `f` into the rows of `input`, from column `first` on.
+    fn write_state(&self, f: &[f32], input: &mut [f32], width: usize, first: usize) {
+        let x = RowsMut::new(input, width).columns_at(first, self.state.outputs());
+        let f = Rows::new(f, self.state.inputs());
+        self.state.apply(f, x, Write::Store);
     }
 }
