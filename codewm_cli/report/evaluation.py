@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
+from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ SHORT = {
     "constant_mean": "mean", "zero_action": "zero action", "shuffled_action": "other action",
     "linear_map": "linear", "bag_of_tokens": "bag",
 }  # fmt: skip
-BEST = ("true", "chance", "shuffled", "bar")
+BEST = ("true", "chance", "shuffled", "bar", "unrelated_states")
 SEEDS_SHOWN = 3
 SIZES = ("lines_added", "tokens_changed")
 BY_REPOSITORY = (
     "displacement_r2", "nearer_than_copy", "delta_cosine", "same_action_rank", "action_matters",
-    "predictor_rank_squared", "edit_knn_at_1", "injected_auroc_size_matched",
+    "predictor_rank_squared", "target_churn", "injected_auroc_size_matched",
+    "doubt_injected_auroc_size_matched",
 )  # fmt: skip
+SHORT_INJECTED = {"copy": "|d|", "doubt_of_action": "action alone"}
 RAW = "_unwhitened"
 CAPTION = "< the model is better: the 95% interval of the difference, over commits, excludes 0"
 
@@ -44,7 +47,10 @@ def to_tables(outcome: Outcome) -> list[Table]:
             raw = [r for r in mine if r.metric.endswith(RAW)]
             tables.append(_figures([r for r in mine if r not in raw], f"{title} ({_data(outcome)})"))
             tables.append(_figures(raw, f"{title}, before the whitening"))
-        tables += [_injected(pooled, "size", "lines added"), _injected(pooled, "token", "tokens changed")]
+        for reads in ("", DOUBT):
+            tables += [
+                _injected(pooled, reads, *by) for by in (("size", "lines added"), ("token", "tokens changed"))
+            ]
         tables.append(_repositories(rows))
     return [table for table in tables if table.row_count]
 
@@ -108,17 +114,24 @@ def _spread(row: Row) -> list[str]:
     return ["" if seen is None else f"{seen:.1%}", " ".join(shown)]
 
 
-def _injected(rows: Sequence[Row], matched: str, size: str) -> Table:
-    """Injected edits: the means over kinds, then each kind."""
-    mine = [r for r in rows if r.metric.startswith(f"injected_auroc_{matched}_matched")]
-    title = f"injected edits: AUROC of |d - predicted d| alone, matched on {size} (untrained: no family trained on)"
+def _injected(rows: Sequence[Row], reads: str, matched: str, size: str) -> Table:
+    """Injected edits, by the residual's length or by what the critic reads in it: the means over kinds, then each."""
+    mine = [r for r in rows if r.metric.startswith(f"{reads}injected_auroc_{matched}_matched")]
+    what = "the critic" if reads else "|d - predicted d| alone"
+    title = f"injected edits: AUROC of {what}, matched on {size} (untrained: no family trained on)"
     table = _table(title, CAPTION if any(row.margins for row in mine) else "")
     table.add_column("kind", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
-    names = ("copy", "linear_map", "shuffled_action", *SIZES)
+    names = (
+        *(("residual", "doubt_of_action") if reads else ()),
+        "copy",
+        "linear_map",
+        "shuffled_action",
+        *SIZES,
+    )
     for name in names:
-        table.add_column("|d|" if name == "copy" else name.replace("_", " "), justify="right")
+        table.add_column(SHORT_INJECTED.get(name, name.replace("_", " ")), justify="right")
     for row in mine:
         kind = row.subset
         if row.metric.endswith("_unseen"):
