@@ -163,7 +163,9 @@ def check(repo: Repository, past: Past, model: ScoringModel, settings: ScoreSett
         # `measure` lets commits learn from each other; each corruption here stands alone.
         before = past.names.look_up(name_hash(table.names))[table.name_ids]
         alone = Replay(before, past.gained[:0], past.gained_in[:0])
-        edits.channels[:, 1] = channels.new_identifiers(table, alone, settings.names)[edits.row]
+        edits.channels[:, CHANNELS.index("new_identifiers")] = channels.new_identifiers(
+            table, alone, settings.names
+        )[edits.row]
         judged = judge(edits, table.commits.lines_added, past, None, settings)
         shown = defaultdict(list)
         for name in CHANNELS:

@@ -1,4 +1,4 @@
-"""Unit edits in, raw channel values out: what the model did not foresee, and which names came from nowhere.
+"""Unit edits in, raw channel values out: what the model did not foresee or doubts, and names that came from nowhere.
 
 Every channel is one value per edit, higher is stranger, NaN where it has nothing to say. None is comparable
 with another, or across sizes, before `calibrate` has looked at the repository's past.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
 
 Floats = NDArray[np.float64]
-CHANNELS = ("displacement", "new_identifiers")
+CHANNELS = ("displacement", "new_identifiers", "doubt")
 CHANGES = ("created", "deleted", "modified")
 # Names that need no definition; Python 2's too, because old histories are full of them.
 _BUILTINS = frozenset(vars(builtins)) | {
@@ -69,7 +69,7 @@ def measure(
     """Measure every edit of the table that changes code; `names` was known before its first commit."""
     rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
     known = replay(names, table)
-    actual, predicted = displacements(engine, table, rows, threads)
+    actual, predicted, doubted = displacements(engine, table, rows, threads)
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
     fresh = new_identifiers(table, known, settings)[rows]
@@ -83,7 +83,10 @@ def measure(
         change=np.where(created, 0, np.where(deleted, 1, 2)).astype(np.uint8),
         kind=table.kind[rows],
         test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
-        channels=np.column_stack([residual(actual, predicted), fresh]),
+        # The critic has only seen edits of units that were there before and after.
+        channels=np.column_stack(
+            [residual(actual, predicted), fresh, np.where(created | deleted, np.nan, doubted)]
+        ),
         displacement=actual.astype(np.float16),
         length=np.linalg.norm(actual, axis=1),
         predicted=np.linalg.norm(predicted, axis=1),
@@ -93,8 +96,8 @@ def measure(
 
 def displacements(
     engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return actual d = t(s') - t(s) and predicted d_hat = g(x(s), a) of the rows, each [n, K].
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return of the rows actual d = t(s') - t(s), predicted d_hat = g(x(s), a), each [n, K], and the critic's doubt [n].
 
     Each distinct state is encoded once.
     """
@@ -103,8 +106,10 @@ def displacements(
     f = engine.encode(*table.states(states), threads=threads)
     t = engine.target(f)
     actions = np.ascontiguousarray(table.action[rows])
-    predicted = engine.predict(np.ascontiguousarray(f[before]), actions)
-    return t[after] - t[before], predicted
+    was, is_now = np.ascontiguousarray(f[before]), np.ascontiguousarray(f[after])
+    predicted = engine.predict(was, actions)
+    actual = t[after] - t[before]
+    return actual, predicted, engine.doubt(was, is_now, actual - predicted, actions)
 
 
 def residual(actual: NDArray[np.float32], predicted: NDArray[np.float32]) -> Floats:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 4
 # Channels as people read them.
-TITLES = {"displacement": "displacement", "new_identifiers": "new identifiers"}
+TITLES = {"displacement": "displacement", "new_identifiers": "new identifiers", "doubt": "doubt"}
 
 
 def displacement(raw: float, median: float, change: str) -> str:
@@ -25,6 +25,14 @@ def displacement(raw: float, median: float, change: str) -> str:
     article = {"created": "a created unit", "deleted": "a deleted unit"}.get(change, "an edit")
     far = "about" if ratio < 1.05 else f"{ratio:.1f}x"
     return f"displacement: landed {far} as far from the prediction as {article} of its size usually does here"
+
+
+def doubt(percentile: float) -> str:
+    """Say how much an edit looks like one that something is wrong with, among its like."""
+    return (
+        "doubt: looks more like code that was spoilt (a line lost, swapped or turned around) than "
+        f"{percentile:.0f}% of edits of its size here"
+    )
 
 
 def new_identifiers(table: EditTable, known: Replay, nothing_defines: NDArray[np.bool_], row: int) -> str:

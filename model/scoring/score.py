@@ -326,6 +326,8 @@ class _Writer:
         for name in speaking:
             if name == "new_identifiers":
                 said.append(reasons.new_identifiers(self.table, self.known, self._unresolved, row))
+            elif name == "doubt":
+                said.append(reasons.doubt(channels[name].percentile_size_matched or 0.0))
             else:
                 raw, median = float(self.edits.channels[i, 0]), float(judged[name].median[i])
                 said.append(reasons.displacement(raw, median, CHANGES[self.edits.change[i]]))

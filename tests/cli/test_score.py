@@ -70,7 +70,7 @@ def test_the_json_is_the_schema(repo: GitRepo) -> None:
     assert len(unit["action"]) == 15
     assert unit["action"]["type_modify"] == 1
     assert {"oid", "path", "unit", "similarity", "subject"} <= unit["neighbours"][0].keys()
-    assert unit["channels"].keys() == {"displacement", "new_identifiers"}
+    assert unit["channels"].keys() == {"displacement", "new_identifiers", "doubt"}
     lines = run_cli("score", "--format", "jsonl", cwd=repo.path).out.splitlines()
     assert [json.loads(line)["oid"] for line in lines] == [c["oid"] for c in report["commits"]]
     assert json.loads(lines[0])["schema"] == "codewm.score/1"

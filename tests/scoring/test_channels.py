@@ -1,4 +1,4 @@
-"""Claims about the new-identifiers channel and the knowledge it uses, on real repositories:
+"""Claims about the channels and the knowledge they use, on real repositories:
 
 1. As of the date: a name that appears later does not count as known, a name from before the history does.
 2. A pasted exec/base64 payload weighs more than ordinary code; `re.compile` is no sink.
@@ -6,12 +6,14 @@
    are keywords of calls.
 4. Removing code leaves the channel undefined.
 5. Test files are told from others by path.
-6. A commit that touches too many files is left out of a history; a piece of a table is a table.
+6. The critic says something of edits of units that were there before and after, and of no other.
+7. A commit that touches too many files is left out of a history; a piece of a table is a table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +31,14 @@ from codewm.corpus.history import (
     replay,
 )
 from codewm.corpus.table import EditTable
-from codewm.model.scoring.channels import is_test_path, new_identifiers, unresolved
+from codewm.model.scoring.channels import (
+    CHANGES,
+    CHANNELS,
+    is_test_path,
+    measure,
+    new_identifiers,
+    unresolved,
+)
 from codewm.model.scoring.settings import NameSettings
 from codewm.model.scoring.sinks import sink_of
 from tests.helpers import GitRepo
@@ -121,6 +130,16 @@ def test_a_removal_is_undefined(git_repo: GitRepo) -> None:
     table, value = scored(git_repo, BASE, BASE.replace("    b = a + 1\n    return b", "    pass"))
     assert len(table) == 1
     assert np.isnan(value[0])
+
+
+def test_doubt_is_of_what_was_there_before_and_after(git_repo: GitRepo, model_file: Path) -> None:
+    changed = BASE.replace("a + 1", "a - 1") + "\n\ndef new(x, y):\n    return x * y + 17\n"
+    table, _ = scored(git_repo, BASE, changed)
+    edits, _ = measure(core.Engine.from_file(model_file), table, NO_NAMES, NameSettings(), 1)
+    doubt = edits.channels[:, CHANNELS.index("doubt")]
+    assert [CHANGES[c] for c in edits.change] == ["modified", "created"]
+    assert np.isfinite(doubt[0])
+    assert np.isnan(doubt[1])
 
 
 @pytest.mark.parametrize(
