@@ -97,7 +97,7 @@ def measure(
 def displacements(
     engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return of the rows actual d = t(s') - t(s), predicted d_hat = g(x(s), a), each [n, K], and the critic's doubt [n].
+    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), a) of the rows, each [n, K], and the critic's doubt [n].
 
     Each distinct state is encoded once.
     """
