@@ -146,14 +146,20 @@ def test_killed_again_and_again(place: Path, options: Options) -> None:
 
 def test_interrupted_by_the_keyboard(place: Path, options: Options) -> None:
     store = place / "codewm" / "chains.h5"
-    process = started(place)
-    for _ in range(2000):
-        if store.exists():
+    # On a busy machine a whole harvest may fit between two looks at the store: then once more.
+    for _ in range(20):
+        process = started(place)
+        for _ in range(2000):
+            if store.exists():
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        status, err = ended(process)
+        kept = read_store(store).header.commits
+        if kept < COMMITS:
             break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    status, err = ended(process)
-    kept = read_store(store).header.commits
+        assert status == 0, err
+        shutil.rmtree(store.parent)
     assert (status, 0 < kept < COMMITS) == (130, True), (kept, err)
     assert f"{kept} commits are stored; the next harvest goes on from there" in err
     assert sorted(p.name for p in store.parent.iterdir()) == ["chains.h5", "salt"]

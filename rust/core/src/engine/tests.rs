@@ -509,7 +509,6 @@ fn foreign_and_inconsistent_files_are_named() {
     );
     let foreign = Engine::from_bytes(&small_file("f32"), "another");
     assert!(matches!(foreign, Err(Error::TokenizerMismatch { found, .. }) if found == TOKENIZER));
-
     for name in good.keys() {
         let mut fewer = good.clone();
         fewer.remove(name);
