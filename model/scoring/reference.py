@@ -62,10 +62,11 @@ def parse_reference(text: str) -> Reference | None:
     return Reference(edits, lines)
 
 
-def dump_reference(pasts: Sequence[Past], commits: int = 600) -> str:
+def dump_reference(pasts: Sequence[Past], commits: int = 240, most: int = 12) -> str:
     """Write the metadata entry from the pasts of several repositories.
 
-    Takes `commits` commits at equal distances over all of them, so that no repository and no era dominates.
+    Takes `commits` commits at equal distances over all of them, so that no repository and no era dominates, and the
+    first `most` edits of each: with the weights it has to stay below 1 MB.
     """
     rows: list[Edits] = []
     lines: list[int] = []
@@ -79,7 +80,7 @@ def dump_reference(pasts: Sequence[Past], commits: int = 600) -> str:
         )
         for c in chosen:
             part = take(past.edits, np.flatnonzero(past.edits.commit == c))
-            rows.append(take(part, np.arange(min(len(part), 50))))
+            rows.append(take(part, np.arange(min(len(part), most))))
             lines.append(int(past.lines_added[c]))
     counts = [len(r) for r in rows]
     every = rows or [no_edits(0)]
