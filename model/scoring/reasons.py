@@ -31,7 +31,7 @@ def doubt(percentile: float) -> str:
     """Say how much an edit looks like one that something is wrong with, among its like."""
     return (
         "doubt: looks more like code that was spoilt (a line lost, swapped or turned around) than "
-        f"{percentile:.0f}% of edits of its size here"
+        f"{min(percentile, 99.0):.0f}% of edits of its size here"
     )
 
 
