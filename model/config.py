@@ -97,6 +97,9 @@ class TrainConfig:
     # stage 3: g and the critic on cached latents
     edits_per_step: int = 768
     lr: float = 1e-3
+    tuning_lr_scale: float = (
+        0.1  # where a model is started from: its own history is small, and soon learned by heart
+    )
     dropout: float = 0.1  # share of g's hidden values
     small_edits: float = 0.65  # 0: errors count by their size, so large edits decide; 1: by what is expected
     contrast: float = 0.1  # weight of InfoNCE

@@ -246,16 +246,18 @@ def foresee(
     pace: Pace,
     best: Best,
     *,
+    tuning: bool = False,
     resumed: dict[str, Tensor] | None = None,
 ) -> None:
     """Train g and the critic until the pace is done or validation stops improving.
 
-    The best weights go to the folder.
+    The best weights go to the folder; `tuning`, those that it started from are among the candidates.
     """
     config, data = session.config, session.data
     model.freeze_ruler()
     trained = [(n, p) for n, p in model.named_parameters() if not n.startswith(RULER)]
-    optim, names = optimiser([(trained, config.lr)], config.weight_decay)
+    lr = config.lr * (config.tuning_lr_scale if tuning else 1.0)
+    optim, names = optimiser([(trained, lr)], config.weight_decay)
     if resumed is not None:
         restore_optimiser(optim, names, resumed)
     # Encoding may take minutes and is not training: only the descent uses up the stage's time.
@@ -263,6 +265,9 @@ def foresee(
     order = endless_batches(
         np.ones(len(data.fit), np.int64), 10**9, config.edits_per_step, [config.seed, 203], pace.step
     )
+    if tuning and pace.step == 0:
+        look(session, model, targets, best, pace, 0.0)
+        best.looks = 0
     about = {"best": [best.r2, best.since, best.looks]}
     try:
         while (progress := session.group.agree(pace.progress)) < 1 and best.since < config.patience:

@@ -176,7 +176,10 @@ def train(
                 save_model(session, model, 3)
             else:
                 assert targets is not None
-                foresee(session, model, targets, pace, best, resumed=again if pace.step else None)
+                foresee(
+                    session, model, targets, pace, best,
+                    tuning=weights is not None, resumed=again if pace.step else None,
+                )  # fmt: skip
             steps += pace.step
     except KeyboardInterrupt:
         interrupted = True

@@ -261,6 +261,9 @@ def test_what_is_started_from_keeps_its_space(tmp_path: Path, data: TrainingData
     assert tuned.steps == 30
     events = [json.loads(line) for line in (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()]
     assert {e["stage"] for e in events if "stage" in e} == {3}
+    looks = [e for e in events if e["event"] == "validation"]
+    assert (looks[0]["step"], looks[0]["best"]) == (0, True), "what it started from may be the best"
+    assert len(looks) > 1
     base, _, _ = export.load(Path(start))
     new = load_tensors(tmp_path / "tuned" / "weights.safetensors")[0]
     for part in ("encoder.", "state.", "target."):
