@@ -81,7 +81,7 @@ corpus clones out *options:
 # A base model from that corpus, as the shipped one was made: just base CORPUS.h5 OUT.safetensors
 [positional-arguments]
 base corpus out *options:
-    "{{bin}}/codewm" train --corpus "$1" -o "$2" --from scratch --minutes 18 --set max_edits=120000 --f32 "${@:3}"
+    "{{bin}}/codewm" train --corpus "$1" -o "$2" --from scratch --minutes 15 --set teacher_share=0.48 --set max_edits=120000 --f32 "${@:3}"
 
 # Both wheels, into dist/.
 wheel:
