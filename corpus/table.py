@@ -167,11 +167,7 @@ class EditTable:
 
     def states(self, ids: ArrayLike) -> tuple[U16, I64]:
         """Gather states [n] into flat tokens and offsets [n + 1], as the engine and the trainer take them."""
-        index = np.asarray(ids, dtype=np.int64)
-        starts, lengths = self.offsets[:-1][index], np.diff(self.offsets)[index]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        flat = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return self.tokens[flat], offsets
+        return take_states(self.tokens, self.offsets, ids)
 
     def check(self) -> None:
         """Raise `ValueError` if an index points outside its table or a length disagrees."""
@@ -256,6 +252,15 @@ COMMIT_TYPES: dict[str, type[np.generic]] = {
     "repository": np.int32,
 }
 """The columns of a `CommitTable` that are arrays; the others are lists of text."""
+
+
+def take_states(tokens: U16, offsets: I64, ids: ArrayLike) -> tuple[U16, I64]:
+    """Gather states [n] of flat tokens and their offsets, repetitions and all: flat tokens and offsets [n + 1]."""
+    index = np.asarray(ids, dtype=np.int64)
+    starts, lengths = offsets[:-1][index], np.diff(offsets)[index]
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    flat = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
+    return tokens[flat], ends
 
 
 def _check_offsets(name: str, offsets: I64, end: int) -> None:

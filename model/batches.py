@@ -6,7 +6,7 @@ states of nearly one length, so little of it is padding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 import codewm_core
 from codewm.corpus.errors import UserError
 from codewm.corpus.split import by_time
-from codewm.corpus.table import EditTable
+from codewm.corpus.table import EditTable, take_states
 from codewm.model.config import TrainConfig
 from codewm.model.encoder import Encoder
 
@@ -239,14 +239,6 @@ def _draw_commits(ids: Index, commit: Index, most: int, rng: np.random.Generator
     return ids[np.isin(commit[ids], kept)]
 
 
-def take_states(tokens: NDArray[np.uint16], offsets: Index, ids: Index) -> tuple[NDArray[np.uint16], Index]:
-    """Those of the states, flat tokens and offsets, as (flat tokens, offsets [n + 1])."""
-    lengths = np.diff(offsets)[ids]
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    places = np.arange(ends[-1]) + np.repeat(offsets[ids] - ends[:-1], lengths)
-    return tokens[places], ends
-
-
 def width(length: int) -> int:
     """The padded width for a state of this length: one of a few, because every new shape of a bf16 product costs
     the CPU backend a compilation of its own (a second a step instead of a tenth; docs/lab-log.md)."""
@@ -295,17 +287,11 @@ def encode(
     ids: Index,
     *,
     device: str = "cpu",
-    stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float32]:
-    """Latents [n, W] of the states `ids` [n].
-
-    `stop` is asked between batches; the rows not yet reached are then left at zero.
-    """
+    """Latents [n, W] of the states `ids` [n]."""
     lengths = np.diff(offsets)[ids]
-    out = np.zeros((len(ids), 2 * encoder.embedding.embedding_dim), np.float32)
+    out = np.zeros((len(ids), encoder.width), np.float32)
     for batch in length_batches(lengths, 16_384, 512):
-        if stop():
-            break
         z = encoder(*pad(tokens, offsets, ids[batch], device))
         out[batch] = z.float().cpu().numpy()
     return out

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import codewm_core
+from codewm.corpus.table import take_states
 from codewm.model import losses
-from codewm.model.batches import GROUPS, Index, take_states
+from codewm.model.batches import GROUPS, Index
 from codewm.model.checkpoint import restore_optimiser, save_tensors
 from codewm.model.corrupt import corrupt_many
 from codewm.model.diagnostics import effective_ranks

@@ -77,7 +77,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.loops = config.loops
+        self.loops, self.width = config.loops, config.width
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.position = nn.Embedding(config.window, config.dim)
         self.block = Block(config.dim, config.heads, config.mlp)

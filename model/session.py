@@ -155,25 +155,26 @@ def save_progress(
     **about: Any,
 ) -> None:
     """Everything an exact resume of a stage needs: weights, moments, `more` tensors, and `about` in the metadata."""
-    if not session.group.first:
-        return
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | optimiser_tensors(optim, names)
-    meta = {
-        "stage": stage, "step": pace.step, "stage_seconds": pace.elapsed(), "seconds": session.elapsed(),
-        "fingerprint": session.data.fingerprint(), **about,
-    }  # fmt: skip
-    save_tensors(session.folder.state, {**tensors, **more}, meta)
+    about |= {"step": pace.step, "stage_seconds": pace.elapsed()}
+    save_model(session, model, stage, {**optimiser_tensors(optim, names), **more}, **about)
 
 
-def save_model(session: Session, model: torch.nn.Module, stage: int) -> None:
-    """What a resume at the beginning of a stage needs."""
+def save_model(
+    session: Session,
+    model: torch.nn.Module,
+    stage: int,
+    more: Mapping[str, Tensor] | None = None,
+    **about: Any,
+) -> None:
+    """What a resume at the beginning of a stage needs, and what is given."""
     if not session.group.first:
         return
     meta = {
         "stage": stage, "step": 0, "stage_seconds": 0.0, "seconds": session.elapsed(),
-        "fingerprint": session.data.fingerprint(),
+        "fingerprint": session.data.fingerprint(), **about,
     }  # fmt: skip
-    save_tensors(session.folder.state, {f"model.{k}": v for k, v in model.state_dict().items()}, meta)
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    save_tensors(session.folder.state, {**tensors, **(more or {})}, meta)
 
 
 def descend(
