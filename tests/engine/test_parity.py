@@ -7,7 +7,6 @@ say; each stage stays within cosine 0.99 of f32, and the whole chain to the pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,33 +16,16 @@ from numpy.typing import NDArray
 
 import codewm_core
 from tests.engine import oracle
-from tests.engine.real_units import Unit, natural_units, ragged, units_of_every_length
+from tests.engine.real_units import Unit, ragged, units_of_every_length
 
 F32 = NDArray[np.float32]
 SHAPE = oracle.Shape()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Products this small are slower on many threads, and far slower on busy ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def units() -> list[Unit]:
     """Real units; all lengths."""
     return units_of_every_length()
-
-
-@pytest.fixture(scope="module")
-def weights() -> oracle.Weights:
-    """Random weights of realistic size, with state and target fitted to real units."""
-    w = oracle.random_weights(SHAPE, seed=1)
-    oracle.fit_maps(w, SHAPE, natural_units(1_000, seed=2))
-    return w
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ what its weights say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -19,33 +18,16 @@ from codewm.model import export as exporting
 from codewm.model.config import ModelConfig
 from codewm.model.jepa import JEPA
 from tests.engine import oracle
-from tests.engine.real_units import Unit, natural_units, ragged, units_of_every_length
+from tests.engine.real_units import Unit, ragged, units_of_every_length
 
 F32 = NDArray[np.float32]
 SHAPE = oracle.Shape()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Products this small are slower on many threads, and far slower on busy ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def units() -> list[Unit]:
     """Real units; many lengths."""
     return units_of_every_length()[::8]
-
-
-@pytest.fixture(scope="module")
-def weights() -> oracle.Weights:
-    """Random weights of realistic size, with state and target fitted to real units."""
-    w = oracle.random_weights(SHAPE, seed=1)
-    oracle.fit_maps(w, SHAPE, natural_units(1_000, seed=2))
-    return w
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,7 @@
-"""One thread for tests: two that wait for each other on a busy machine take ten times as long."""
+"""What the model's tests share: one thread for torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.one_thread import one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
