@@ -148,7 +148,7 @@ def train(
     resumed_stage = int(meta.get("stage", 0))
     best = Best(*meta["best"]) if "best" in meta else Best()
     interrupted = False
-    steps = 0
+    paces: list[Pace] = []
     latents, targets = None, None
     try:
         for stage in (1, 2, 3):
@@ -165,6 +165,7 @@ def train(
             pace = stage_pace(
                 config, stage, session, meta if again is not None else {}, scratch=weights is None
             )
+            paces.append(pace)
             if stage == 1:
                 teach(session, model, pace, again)
                 # Stage 2 takes a minute: a run that is stopped in it starts it again.
@@ -180,11 +181,11 @@ def train(
                     session, model, targets, pace, best,
                     tuning=weights is not None, resumed=again if pace.step else None,
                 )  # fmt: skip
-            steps += pace.step
     except KeyboardInterrupt:
         interrupted = True
-        if targets is None or not folder.weights.is_file():
-            return Outcome(folder.path, None, [], True, best.r2, steps)
+    steps = sum(pace.step for pace in paces)
+    if interrupted and (targets is None or not folder.weights.is_file()):
+        return Outcome(folder.path, None, [], True, best.r2, steps)
     if not group.first:
         return Outcome(folder.path, None, [], interrupted, best.r2, steps)
     assert targets is not None
