@@ -28,6 +28,18 @@ def effective_ranks(x: Array) -> tuple[float, float]:
     return _exp_entropy(sigma), _exp_entropy(sigma**2)
 
 
+def uncentred_rank(x: Array) -> float:
+    """exp of the entropy of the singular values of x [N, D], its rows at length 1 and not centred.
+
+    What the papers' full-validation audit calls effective rank (CodeWM-2 tables 6 and 9); its geometry probe means the
+    squared one of `effective_ranks` by the same name (tables 1 and 4).
+    """
+    rows = x.astype(np.float64)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    values = np.linalg.eigvalsh(rows.T @ rows)[::-1]
+    return _exp_entropy(np.sqrt(np.clip(values, 0.0, None)))
+
+
 def _exp_entropy(weights: NDArray[np.float64]) -> float:
     total = weights.sum()
     if total <= 0:

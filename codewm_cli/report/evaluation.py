@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
+from codewm.cli.report.subsets import by_subset
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from codewm.model.evaluation.metrics import Row
     from codewm.model.evaluation.result import Outcome
 
+READOUTS = ("readout", "seeds", "ablation")
+"""Suites whose rows are those of the readout; the rows of others are grouped by what they are of."""
 NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "bag_of_tokens")
 NULLS_OF_SEEDS = ("copy", "shuffled_action", "linear_map")
 SHORT = {
@@ -39,6 +42,8 @@ def to_tables(outcome: Outcome) -> list[Table]:
     rows = outcome.rows
     pooled = [r for r in rows if not r.data]
     tables = []
+    if outcome.suite not in READOUTS:
+        return by_subset(outcome)
     if outcome.suite == "ablation":
         tables.append(_variations(pooled))
     else:

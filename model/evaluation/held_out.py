@@ -90,6 +90,8 @@ class HeldOut:
     window: int
     about: dict[str, int]
     """How many edits there were, and why some are not here."""
+    following: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[N] the held-out edit that is next in the chain and begins at the state where this one ends, or -1."""
 
 
 @dataclass
@@ -139,6 +141,7 @@ def hold_out(
         action_id=first.action_id,
         window=max(s.table.window for s in sources),
         about=about,
+        following=_following(parts),
     )
 
 
@@ -333,6 +336,21 @@ def _siblings(parts: Sequence[_Part], maps: Sequence[I64], edits: Edits) -> tupl
         },
     )
     return np.concatenate(columns), whole
+
+
+def _following(parts: Sequence[_Part]) -> I64:
+    """No-ops between two edits are passed over: they leave the state as it is."""
+    out, first = [], 0
+    for p in parts:
+        chain, step = p.table.chain[p.held], p.table.step[p.held]
+        order = np.lexsort((step, chain))
+        before, after = p.table.before[p.held][order], p.table.after[p.held][order]
+        goes_on = (chain[order][1:] == chain[order][:-1]) & (after[:-1] == before[1:])
+        mine = np.full(len(order), -1, np.int64)
+        mine[order[:-1][goes_on]] = first + order[1:][goes_on]
+        out.append(mine)
+        first += len(order)
+    return np.concatenate(out)
 
 
 def _is_empty(table: EditTable, state: I64) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ lowers, the interval is a jackknife over twentieths of the commits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -207,19 +207,34 @@ def rank_spread(
 
     A jackknife over parts of the commits; None where there are fewer than four commits.
     """
+
+    def ranks(kept: NDArray[np.bool_]) -> tuple[float, float, float]:
+        entropy, squared = effective_ranks(d_hat[kept])
+        true = effective_ranks(d[kept])[1]
+        return entropy, squared, squared / true if true else 0.0
+
+    spread = jackknife(ranks, commit, parts)
+    if spread is None:
+        return None
+    first, second, third = spread.tolist()
+    return first, second, third
+
+
+def jackknife(
+    figures: Callable[[NDArray[np.bool_]], Sequence[float]], commit: NDArray[np.int64], parts: int = 20
+) -> F64 | None:
+    """Standard errors [F] of figures of the edits under a mask [N], by leaving out one part of the commits [N] each.
+
+    For what a resample with repetitions would change by itself. None where there are fewer than four commits.
+    """
     commits, of = np.unique(commit, return_inverse=True)
     if len(commits) < 4:
         return None
     parts = min(parts, len(commits))
     part = np.random.default_rng(13).permutation(len(commits))[of] % parts
-    without = []
-    for p in range(parts):
-        entropy, squared = effective_ranks(d_hat[part != p])
-        true = effective_ranks(d[part != p])[1]
-        without.append((entropy, squared, squared / true if true else 0.0))
-    table = np.array(without)
-    first, second, third = np.sqrt((parts - 1) / parts * np.square(table - table.mean(0)).sum(0)).tolist()
-    return first, second, third
+    table = np.array([figures(part != p) for p in range(parts)], np.float64)
+    errors: F64 = np.sqrt((parts - 1) / parts * np.square(table - table.mean(0)).sum(0))
+    return errors
 
 
 def table(

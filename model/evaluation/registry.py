@@ -38,6 +38,25 @@ SUITES: dict[str, Suite] = {
         trains=True,
         takes_models=False,
     ),
+    "rollout": Suite(
+        "codewm.model.evaluation.rollout", "chains of edits: one to three steps, in both spaces", trains=False
+    ),
+    "geometry": Suite(
+        "codewm.model.evaluation.geometry",
+        "what the loops keep of an edit, and the shape of the space",
+        trains=False,
+    ),
+    "audit": Suite(
+        "codewm.model.evaluation.audit",
+        "the next state among thousands, ranks, collapse, overfitting, seeds",
+        trains=False,
+    ),
+    "quantisation": Suite(
+        "codewm.model.evaluation.quantisation", "bytes of each tier, and what it costs", trains=False
+    ),
+    "latency": Suite(
+        "codewm.model.evaluation.latency", "milliseconds of every stage, beside torch", trains=False
+    ),
 }
 
 

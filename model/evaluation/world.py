@@ -152,20 +152,31 @@ def load(choice: str = BASE_NAME, threads: int = 0) -> World:
             raise UserError("the papers' models need torch", "pip install 'codewm[train]'")
         world = importlib.import_module("codewm.model.papers.world")
         loaded: World = world.load(Path(choice))
+        if getattr(loaded, "tokenizer", "codewm") != "codewm":
+            raise UserError(
+                f"'{choice}' reads the papers' tokens, and these suites read codewm's",
+                "train the recipe without --tokenizer paper",
+            )
         return loaded
     return EngineWorld(subjects.load(choice, compare_int8=False), threads=threads)
 
 
 def load_all(choices: Sequence[str], threads: int = 0) -> list[World]:
-    """One world for each choice, the shipped model without any. No two of them may go by one name."""
-    worlds = [load(choice, threads) for choice in choices or [BASE_NAME]]
-    names = [w.name for w in worlds]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(
-            f"two of the models are called '{twice[0]}'", "name each once, in files of other names"
-        )
-    return worlds
+    """One world for each choice, the shipped model without any. Raises `UserError`."""
+    if len(set(choices)) < len(choices):
+        raise UserError("the same model is named twice", "name each model once")
+    return [load(choice, threads) for choice in choices or [BASE_NAME]]
+
+
+def names(worlds: Sequence[World], choices: Sequence[str]) -> list[str]:
+    """What to call each world: by its own name, or where two share one by its folder as well."""
+    own = [w.name for w in worlds]
+    if len(set(own)) == len(own):
+        return own
+    return [
+        f"{name} ({Path(choice).parent.name}/{Path(choice).name})" if own.count(name) > 1 else name
+        for name, choice in zip(own, choices, strict=True)
+    ]
 
 
 def told(world: World, action: F32, stored: str) -> F32:

@@ -4,8 +4,8 @@
 2. A step lands at t(f) + d_hat, and t takes the latent that it goes on from to the very same place; of all such
    latents it is the nearest to f.
 3. The first and the last entry of `loops` are the two halves of f.
-4. A folder whose config.json names a recipe is read by the papers' module, anything else by the engine; two models of
-   one name are refused.
+4. A folder whose config.json names a recipe is read by the papers' module, anything else by the engine. What reads
+   other tokens, and a model named twice, are refused; two models of one name are told apart by their folders.
 """
 
 from __future__ import annotations
@@ -72,5 +72,14 @@ def test_a_recipe_is_told_by_its_config(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="no model"):
         worlds.load(str(tmp_path / "nothing"))
     assert isinstance(worlds.load("base"), worlds.EngineWorld)
-    with pytest.raises(UserError, match="called 'base'"):
+    with pytest.raises(UserError, match="named twice"):
         worlds.load_all(["base", "base"])
+    theirs.load = lambda path: types.SimpleNamespace(tokenizer="paper")  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="the papers' tokens"):
+        worlds.load(str(folder))
+
+
+def test_worlds_of_one_name_are_told_apart_by_their_folders() -> None:
+    one, two, other = (types.SimpleNamespace(name=n) for n in ("a", "a", "b"))
+    named = worlds.names([one, two, other], ["runs/x/a", "runs/y/a", "runs/b"])  # type: ignore[list-item]
+    assert named == ["a (x/a)", "a (y/a)", "b"]
