@@ -116,7 +116,7 @@ class EngineWorld:
 
         from codewm.model.batches import length_batches, pad
 
-        encoder = self._torch.encoder
+        encoder = self.jepa.encoder
         count = encoder.loops + 1
         out = [np.zeros((len(offsets) - 1, encoder.width // 2), np.float32) for _ in range(count)]
         with torch.inference_mode():
@@ -133,7 +133,8 @@ class EngineWorld:
         return out
 
     @cached_property
-    def _torch(self) -> JEPA:
+    def jepa(self) -> JEPA:
+        """The same weights in torch."""
         from codewm.model.jepa import JEPA
 
         weights, config = self.subject.weights()
