@@ -12,9 +12,10 @@ seeds       of several models: linear CKA of their target states, and how far th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,17 +227,18 @@ def between(targets: Sequence[F32], residuals: Sequence[F64]) -> list[Row]:
     """Two rows over pairs of models, each with its matrix: linear CKA of target states [U, K], and the rank
     correlation of residuals [N]. The null is the same with one of the two passed around.
     """
-    rows = []
-    for metric, agreed, held in (
+    asked: tuple[tuple[str, Callable[[Any, Any], float], list[Any]], ...] = (
         ("linear_cka", linear_cka, list(targets)),
         ("residual_rank_correlation", spearman, list(residuals)),
-    ):
+    )
+    rows = []
+    for metric, agreed, held in asked:
         order = np.random.default_rng(4).permutation(len(held[0]))
         count = len(held)
-        matrix = [[float(agreed(a, b)) for b in held] for a in held]  # type: ignore[operator]
+        matrix = [[float(agreed(a, b)) for b in held] for a in held]
         pairs = [(i, j) for i in range(count) for j in range(i)]
         values = [matrix[i][j] for i, j in pairs]
-        apart = float(np.mean([agreed(held[i][order], held[j]) for i, j in pairs]))  # type: ignore[operator]
+        apart = float(np.mean([agreed(held[i][order], held[j]) for i, j in pairs]))
         rows.append(
             Row(
                 f"cross_seed_{metric}", "between models", float(np.mean(values)), student(values),

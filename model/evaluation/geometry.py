@@ -293,7 +293,8 @@ def ridge(x: F32, y: F32, watched: NDArray[np.bool_], held: F32, *, standardise:
 
     fit = ~watched if (~watched).sum() > 1 else np.ones(len(x), bool)
     found = nulls.linear_map(part(fit), part(watched), (*made(held), np.zeros(len(held), np.int64)))
-    return (found + middle).astype(np.float32)
+    said: F32 = (found + middle).astype(np.float32)
+    return said
 
 
 def charts(rows: Sequence[Row]) -> list[Chart]:

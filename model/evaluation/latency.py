@@ -210,7 +210,8 @@ def _commit(runner: Runner, tokens: U16, offsets: I64, before: I64, after: I64, 
     f = runner.encode(tokens, offsets)
     said = runner.predict(np.ascontiguousarray(f[before]), action)
     if runner.second is not None:
-        return np.linalg.norm(runner.second(tokens, offsets)[after] - said, axis=1)
+        landed: F64 = np.linalg.norm(runner.second(tokens, offsets)[after] - said, axis=1)
+        return landed
     assert runner.target is not None
     t = runner.target(f)
     residual: F64 = np.linalg.norm(t[after] - t[before] - said, axis=1)

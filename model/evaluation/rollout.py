@@ -12,8 +12,8 @@ and those that the papers left out: constant target, copy, zero and shuffled act
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,14 +222,14 @@ def norms(tally: Tally, found: Landings, rows: I64, space: str, step: str) -> No
     unrelated = np.linalg.norm(found.target[found.after[rows]][other] - start, axis=1)
     tally.mean(f"state_norm{step}", {"": length})
     share = _ratio(true, length)
-    quantiles = _quantiles(share)
     tally.mean(
         f"true_delta_over_state{step}",
         {"": share, "unrelated_states": _ratio(unrelated, length)},
-        **quantiles,
+        fixed=None,
+        **_quantiles(share),
     )
     ratios = {k: _ratio(v, true) for k, v in said.items() if k != "copy" or space == MIXED}
-    tally.mean(f"predicted_delta_over_true{step}", ratios, **_quantiles(ratios[""]))
+    tally.mean(f"predicted_delta_over_true{step}", ratios, fixed=None, **_quantiles(ratios[""]))
 
 
 def _ratio(a: F64, b: F64) -> F64:
@@ -237,7 +237,7 @@ def _ratio(a: F64, b: F64) -> F64:
     return np.where(b > 1e-9, a / np.maximum(b, 1e-9), np.nan)
 
 
-def _quantiles(x: F64) -> Mapping[str, float]:
+def _quantiles(x: F64) -> dict[str, Any]:
     seen = x[~np.isnan(x)]
     if not len(seen):
         return {}
