@@ -83,6 +83,14 @@ corpus clones out *options:
 base corpus out *options:
     "{{bin}}/codewm" train --corpus "$1" -o "$2" --from scratch --minutes 15 --set teacher_share=0.48 --set max_edits=120000 --f32 "${@:3}"
 
+# Every experiment of both papers, sized for 3 hours on two cores: just reproduce CLONES UNSEEN OUT (docs/reproduction.md)
+reproduce clones unseen out:
+    benches/reproduce.sh "{{bin}}/codewm" small "{{clones}}" "{{unseen}}" "{{out}}"
+
+# The same with the papers' steps, batches and seeds, on a GPU.
+reproduce-full clones unseen out device="cuda":
+    benches/reproduce.sh "{{bin}}/codewm" full "{{clones}}" "{{unseen}}" "{{out}}" "{{device}}"
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .
