@@ -43,6 +43,7 @@ LARGEST = (
     20  # edits of a commit that is timed; larger ones are rare, and take their share of everybody's minutes
 )
 ROUNDS = 5
+SECONDS = 8.0  # a stage begins no further round after them: on a busy machine two threads may wait for each other long
 Calls = Mapping[str, Sequence[Callable[[], object]]]
 """contender -> one call for each unit or commit."""
 
@@ -234,14 +235,20 @@ def _bound(call: Callable[..., object], *given: object) -> Callable[[], object]:
 
 def timed(calls: Calls, stage: str, subset: str, resamples: int) -> list[Row]:
     """Rows p50 and p95 in milliseconds of each contender, torch beside the others; the first round is not counted."""
-    taken = {name: np.zeros((ROUNDS, len(each))) for name, each in calls.items()}
+    kept: dict[str, list[list[float]]] = {name: [] for name in calls}
+    began = time.perf_counter()
     for done in range(ROUNDS + 1):
+        if done > 1 and time.perf_counter() - began > SECONDS:
+            break
         for name, each in calls.items():
-            for i, call in enumerate(each):
+            times_of = []
+            for call in each:
                 start = time.perf_counter()
                 call()
-                if done:
-                    taken[name][done - 1, i] = (time.perf_counter() - start) * 1e3
+                times_of.append((time.perf_counter() - start) * 1e3)
+            if done:
+                kept[name].append(times_of)
+    taken = {name: np.array(rounds) for name, rounds in kept.items()}
     rows = []
     for name, times in taken.items():
         per = np.median(times, 0)
@@ -251,7 +258,7 @@ def timed(calls: Calls, stage: str, subset: str, resamples: int) -> list[Row]:
             "p95": (np.quantile(times, 0.95), None),
         }
         for which, (value, resampled) in figures.items():
-            nulls, more = {}, {"contender": name, "mean": float(times.mean()), "rounds": ROUNDS}
+            nulls, more = {}, {"contender": name, "mean": float(times.mean()), "rounds": len(times)}
             if "torch" in taken and name != "torch":
                 theirs = taken["torch"]
                 peer = float(np.median(theirs) if which == "p50" else np.quantile(theirs, 0.95))
