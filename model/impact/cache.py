@@ -35,7 +35,8 @@ def save(path: Path, past: Past) -> bool:
         for i in range(parts):
             arrays[f"{name}.{i}"] = getattr(past, name)[i]
     texts = {name: getattr(past, name) for name in _TEXTS}
-    meta = {"schema": SCHEMA, "tokenizer": TOKENIZER_ID, "whole": past.whole, "source": past.source, **texts}
+    flags = {"whole": past.whole, "source": past.source, "shallow": past.shallow}
+    meta = {"schema": SCHEMA, "tokenizer": TOKENIZER_ID, **flags, **texts}
     # ASCII JSON keeps undecodable path bytes (lone surrogates) as escapes.
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode("ascii"), dtype=np.uint8)
     return replace_file(path, serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
@@ -55,9 +56,12 @@ def load(path: Path) -> Past | None:
         if not all(isinstance(v, list) and all(isinstance(s, str) for s in v) for v in texts.values()):
             raise ValueError("string tables are not lists of strings")
         tuples = {k: tuple(arrays[f"{k}.{i}"] for i in range(n)) for k, n in _TUPLES.items()}
-        past = Past(
-            times=arrays["times"], whole=bool(meta["whole"]), source=str(meta["source"]), **texts, **tuples
-        )  # type: ignore[arg-type]
+        flags = {
+            "whole": bool(meta["whole"]),
+            "source": str(meta["source"]),
+            "shallow": bool(meta["shallow"]),
+        }
+        past = Past(times=arrays["times"], **flags, **texts, **tuples)  # type: ignore[arg-type]
         _check(past)
     except OSError:
         return None  # nothing there, or nothing that may be read

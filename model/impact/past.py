@@ -48,6 +48,8 @@ class Past:
     """The first commit is a root: nothing came before."""
     source: str
     """Where units and names come from: 'chains' or 'live'."""
+    shallow: bool = False
+    """It begins where a shallow clone ends."""
 
     def __len__(self) -> int:
         return len(self.oids)
@@ -106,6 +108,16 @@ class Past:
         return np.diff(self.first_change)
 
     @cached_property
+    def python_sizes(self) -> I64:
+        """[C] files changed that are called `*.py` now, or were when they were last there."""
+        last = np.full(self.files, GONE, np.int32)
+        there = self.named[2] != GONE
+        last[self.named[1][there]] = self.named[2][there]
+        python = (last != GONE) & self.path_table.python[last]
+        commit, file = self.changed
+        return np.bincount(commit[python[file]], minlength=len(self))
+
+    @cached_property
     def commits_of_unit(self) -> Postings:
         """Chain -> commits that changed it."""
         return Postings.of(self.edits[2], self.edits[0], self.edits[0], self.chains)
@@ -139,8 +151,19 @@ class Past:
 
     @cached_property
     def definers(self) -> Postings:
-        """Name -> files that bind or define it."""
-        return self._by_name(DEFINITION)
+        """Name -> files that define it: as a function, method or class, or at the top of the module."""
+        commit, file, chain, unit, _ = self.edits
+        name = self.name_of_unit[unit]
+        at_top = np.zeros(self.chains, np.bool_)
+        at_top[chain] = self.is_module[unit]
+        held, of_unit = (self.mentions[4] == DEFINITION) & at_top[self.mentions[2]], name >= 0
+        commits = np.concatenate([commit[of_unit], self.mentions[0][held]])
+        files = np.concatenate([file[of_unit], self.mentions[1][held]])
+        names = np.concatenate([name[of_unit], self.mentions[3][held]])
+        order = np.argsort(commits, kind="stable")
+        commits, files, names = commits[order], files[order], names[order]
+        first = first_of(files.astype(np.int64) * max(len(self.names), 1) + names)
+        return Postings.of(names[first], files[first], commits[first], len(self.names))
 
     @cached_property
     def importers(self) -> Postings:

@@ -109,4 +109,3 @@ def _numbered(texts: Sequence[str]) -> tuple[list[str], I32]:
     known: dict[str, int] = {}
     numbers = np.array([known.setdefault(t, len(known)) for t in texts], np.int32)
     return list(known), numbers
-

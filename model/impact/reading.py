@@ -1,7 +1,7 @@
 """Commit records and their edit table in, a `Past` out; or one `Past` and what followed it, a longer one.
 
-    records ─► files, numbered through renames ─┐
-    edits   ─► units and names they brought ────┴► rows in order of commits
+records ─► files, numbered through renames ─┐
+edits   ─► units and names they brought ────┴► rows in order of commits
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class FileNumbers:
         return self.paths.setdefault(path, len(self.paths))
 
 
-def empty_past(*, whole: bool = True, source: str = "live") -> Past:
+def empty_past(*, whole: bool = True, source: str = "live", shallow: bool = False) -> Past:
     """Nothing has happened yet."""
     i32 = np.zeros(0, np.int32)
     return Past(
@@ -110,6 +110,7 @@ def empty_past(*, whole: bool = True, source: str = "live") -> Past:
         mentions=(i32, i32, i32, i32, np.zeros(0, np.uint8)),
         whole=whole,
         source=source,
+        shallow=shallow,
     )
 
 
@@ -175,7 +176,7 @@ def _with_units(longer: Past, past: Past, table: EditTable, at: dict[tuple[str, 
     name_ids, names = _interned(past.names, table.names)
     unit = unit_ids[table.unit]
     if len(past.edits[0]):
-        chain = _chains(past, table, commit, file, unit, unit_ids[table.unit_before], gone, kept)
+        chain = _chains(past, table, file, unit, unit_ids[table.unit_before], gone, kept)
     else:
         chain = table.chain
     index = np.flatnonzero(kept)
@@ -203,8 +204,14 @@ def _interned(old: list[str], new: list[str]) -> tuple[I32, list[str]]:
 
 
 def _chains(
-    past: Past, table: EditTable, commit: I32, file: I32, unit: I32, before: I32, gone: NDArray[np.bool_], kept: NDArray[np.bool_]
-) -> I32:  # fmt: skip
+    past: Past,
+    table: EditTable,
+    file: I32,
+    unit: I32,
+    before: I32,
+    gone: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
+) -> I32:
     """Find the units of the past that edits [N] go on with, by file and name; others get new numbers."""
     files, units, exists = past.units_before(len(past))
     alive = {(int(files[c]), int(units[c])): int(c) for c in np.flatnonzero(exists)}

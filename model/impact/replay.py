@@ -27,7 +27,7 @@ class Question:
     """Those that existed before the commit: nobody can foretell a new file's name."""
 
 
-def python_files(past: Past, commit: int) -> tuple[I32, I32]:
+def changed_files(past: Past, commit: int) -> tuple[I32, I32]:
     """The Python files that a commit changed, and those of them that existed before."""
     files = past.changed[1][past.first_change[commit] : past.first_change[commit + 1]]
     before, after = past.paths_before(commit)[files], past.paths_before(commit + 1)[files]
@@ -46,9 +46,9 @@ def questions(
     nothing that existed is hidden gives none.
     """
     for commit in range(first, last):
-        if not 2 <= past.first_change[commit + 1] - past.first_change[commit]:
+        if not past.first_change[commit + 1] - past.first_change[commit] >= 2:
             continue
-        files, old = python_files(past, commit)
+        files, old = changed_files(past, commit)
         if not 2 <= len(files) <= most:
             continue
         found = []
@@ -91,3 +91,16 @@ def unit_questions(
                 found.append(UnitQuestion(commit, low + int(at[i]), hidden))
         if found:
             yield found
+
+
+def questions_about_tests(past: Past, first: int, last: int, *, most: int = MOST_FILES) -> Iterator[Question]:
+    """Of each commit that changes code and tests that were there: the code is shown, and the tests are to be found."""
+    for commit in range(first, last):
+        files, old = changed_files(past, commit)
+        if not 2 <= len(files) <= most:
+            continue
+        after, before = past.paths_before(commit + 1)[files], past.paths_before(commit)[files]
+        test = past.path_table.test[np.where(after == GONE, before, after)]
+        hidden = files[test & np.isin(files, old)]
+        if len(hidden) and not test.all():
+            yield Question(commit, files[~test], hidden)

@@ -154,14 +154,13 @@ class Known:
 
 def signals(view: View, known: Known) -> F64:
     """Evidence [F, len(SIGNALS)] for every file, from before the commit."""
-    past, until = view.past, view.until
-    F = past.files
-    out = {name: np.zeros(F) for name in SIGNALS}
-    _together(view, known, out)
+    out = {name: np.zeros(view.past.files) for name in SIGNALS}
+    about = _commits_about(view, known)
+    _together(view, known, about, out)
     _units(view, known, out)
     out["active"] = np.log1p(view.recent_changes)
     out["recency"] = -np.log1p(view.last_change)
-    _names(view, known, out)
+    _names(view, known, about, out)
     _paths(view, known, out)
     return np.stack([out[name] for name in SIGNALS], axis=1)
 
@@ -171,10 +170,9 @@ def thinness(signals: F64) -> float:
     return float(np.exp(-signals[:, SIGNALS.index("support")].max(initial=0.0)))
 
 
-def _together(view: View, known: Known, out: dict[str, F64]) -> None:
+def _together(view: View, known: Known, about: F64, out: dict[str, F64]) -> None:
     past, until = view.past, view.until
     F = past.files
-    about = _commits_about(view, known)
     for file in known.files:
         commits = past.commits_of_file.values(int(file), until)
         n = len(commits)
@@ -227,7 +225,7 @@ def _units(view: View, known: Known, out: dict[str, F64]) -> None:
     F = past.files
     if len(known.units) == 0 or len(known.units) > 200:
         return
-    which, commits, _ = past.commits_of_unit.take(known.units, until)
+    _, commits, _ = past.commits_of_unit.take(known.units, until)
     if len(commits) == 0:
         return
     # A commit counts as often as units of the change were in it.
@@ -238,17 +236,17 @@ def _units(view: View, known: Known, out: dict[str, F64]) -> None:
     out["units"] = np.sqrt(rows / (weight.sum() + 0.3))
 
 
-def _names(view: View, known: Known, out: dict[str, F64]) -> None:
+def _names(view: View, known: Known, about: F64, out: dict[str, F64]) -> None:
     past, until = view.past, view.until
     F = past.files
     if len(past.names) == 0:
         return
-    which, file, rarity = view.frequency(past.users, known.defined)
+    _, file, rarity = view.frequency(past.users, known.defined)
     np.maximum.at(out["uses_changed"], file, rarity)
     added = known.added[:300]
-    which, file, rarity = view.frequency(past.definers, added)
+    _, file, rarity = view.frequency(past.definers, added)
     out["defines_added"] = np.log1p(np.bincount(file, weights=rarity**3, minlength=F))
-    which, file, rarity = view.frequency(past.users, added)
+    _, file, rarity = view.frequency(past.users, added)
     out["uses_added"] = np.log1p(np.bincount(file, weights=rarity**2, minlength=F)) / np.sqrt(len(added) + 1)
     table = past.path_table
     held = view.path[view.candidates]
@@ -262,7 +260,9 @@ def _names(view: View, known: Known, out: dict[str, F64]) -> None:
             _, file, rarity = view.frequency(past.importers, np.array([name], np.int32))
             np.maximum.at(out["imports_it"], file, rarity / max(shared[one], 1))
     names: list[I32] = [past.names_of_file.values(int(f), until) for f in known.files]
-    imports = np.unique(np.concatenate([past.imports_of_file.values(int(f), until) for f in known.files] + [known.imported]))
+    imports = np.unique(
+        np.concatenate([past.imports_of_file.values(int(f), until) for f in known.files] + [known.imported])
+    )
     wanted = np.zeros(len(past.names) + 1, np.bool_)
     wanted[imports] = True
     of_stem = np.where(name_of_stem >= 0, wanted[name_of_stem], False)
@@ -272,17 +272,16 @@ def _names(view: View, known: Known, out: dict[str, F64]) -> None:
     mine = np.unique(np.concatenate([*names, known.added]))
     if len(mine) > 800:
         mine = mine[:: len(mine) // 800 + 1]
-    which, file, rarity = view.frequency(past.users, mine)
+    _, file, rarity = view.frequency(past.users, mine)
     shared_words = np.bincount(file, weights=rarity**2, minlength=F)
     size = np.bincount(past.names_of_file_rows[0][: past.names_of_file_rows[1][until]], minlength=F)
     out["vocabulary"] = np.sqrt(shared_words / np.sqrt((len(mine) + 10.0) * (size + 10.0)))
     # Commits that brought the same names, or were about the same definitions.
-    like = _commits_about(view, known)
-    near = np.argsort(-like)[:20]
-    near = near[(like[near] > 0) & (past.sizes[near] <= SWEEP)].astype(np.int32)
+    near = np.argsort(-about)[:20]
+    near = near[(about[near] > 0) & (past.sizes[near] <= SWEEP)].astype(np.int32)
     if len(near):
         at2, others = past.together(near)
-        weight = like[near] * view.weights[near]
+        weight = about[near] * view.weights[near]
         row = np.bincount(others, weights=weight[at2], minlength=F) / (weight.sum() + 0.05)
         out["like_commits"] = np.sqrt(row)
 
@@ -301,7 +300,11 @@ def _paths(view: View, known: Known, out: dict[str, F64]) -> None:
         often = np.diff(words.offsets)[mine]
         rarity = 1.0 - np.log(np.maximum(often, 1)) / np.log(len(table.paths) + 2)
         shared = np.bincount(other, weights=rarity[which], minlength=len(table.paths))
-        shared = shared / np.maximum(rarity.sum(), 0.1) * np.sqrt(len(mine) / np.maximum(counts, 1).clip(len(mine)))
+        shared = (
+            shared
+            / np.maximum(rarity.sum(), 0.1)
+            * np.sqrt(len(mine) / np.maximum(counts, 1).clip(len(mine)))
+        )
         test_of = same_stem & (table.test != table.test[path])
         for name, value in (
             ("same_folder", same_folder), ("same_stem", same_stem), ("stem_words", shared),

@@ -13,8 +13,8 @@ from codewm.model.impact.signals import ACTIVE, F64, HALF_LIFE, Known
 
 UNIT_SIGNALS = (
     "together", "confidence", "support", "lately", "active", "recency", "file", "same_file", "same_class",
-    "same_file_active", "uses_changed", "changed_uses", "defines_added", "like_commits", "same_name", "words", "is_test",
-    "both_tests", "is_module", "file_together",
+    "same_file_active", "uses_changed", "changed_uses", "defines_added", "like_commits", "same_name", "words",
+    "is_test", "both_tests", "is_module", "file_together",
 )  # fmt: skip
 SWEEP_UNITS = 100
 """A commit that changes more units says nothing about which of them belong together."""
@@ -118,7 +118,7 @@ def _unit_names(view: UnitView, known: Known, out: dict[str, F64]) -> None:
         return
     H = past.chains
     own = past.name_of_unit[view.name]
-    which, unit, rarity = _holders(view, known.defined)
+    _, unit, rarity = _holders(view, known.defined)
     np.maximum.at(out["uses_changed"], unit, rarity)
     added = known.added[:300]
     wanted = np.zeros(len(past.names) + 1)

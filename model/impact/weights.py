@@ -41,7 +41,28 @@ FILES: Mapping[str, tuple[float, float]] = {
     "both_tests": (-0.680, 0.808),
     "is_test": (0.305, -0.706),
 }
-UNITS: Mapping[str, tuple[float, float]] = {}
+UNITS: Mapping[str, tuple[float, float]] = {
+    "together": (2, 0),
+    "confidence": (0.0, 0.0),
+    "support": (0.0, 0.0),
+    "lately": (0.0, 0.0),
+    "active": (0.2, 0),
+    "recency": (0.0, 0.0),
+    "file": (0.0, 0.0),
+    "same_file": (1, 0),
+    "same_class": (0.0, 0.0),
+    "same_file_active": (0.0, 0.0),
+    "uses_changed": (0.0, 0.0),
+    "changed_uses": (0.0, 0.0),
+    "defines_added": (0.0, 0.0),
+    "like_commits": (0.0, 0.0),
+    "same_name": (0.0, 0.0),
+    "words": (0.0, 0.0),
+    "is_test": (0.0, 0.0),
+    "both_tests": (0.0, 0.0),
+    "is_module": (0.0, 0.0),
+    "file_together": (0.0, 0.0),
+}
 
 
 def score(rows: F64, thin: float, weights: Mapping[str, tuple[float, float]], names: tuple[str, ...]) -> F64:
@@ -57,3 +78,18 @@ def score_files(rows: F64, thin: float) -> F64:
 def score_units(rows: F64, thin: float) -> F64:
     """Evidence [H, len(UNIT_SIGNALS)] -> scores [H]."""
     return score(rows, thin, UNITS, UNIT_SIGNALS)
+
+
+CALIBRATION = (0.66, 0.67)
+"""log odds that the first of a list is right, if anything is missing, from those of its share of exp(score)."""
+
+
+def chances(scores: F64) -> F64:
+    """Scores [n] -> the calibrated chance [n] that each is among what is missing, if anything is; -inf gives 0."""
+    if not len(scores) or not np.isfinite(scores).any():
+        return np.zeros(len(scores))
+    odds = np.exp(scores - scores.max())
+    share = np.clip(odds / odds.sum(), 1e-9, 1 - 1e-9)
+    intercept, slope = CALIBRATION
+    chance: F64 = 1 / (1 + np.exp(-(intercept + slope * np.log(share / (1 - share)))))
+    return np.where(np.isfinite(scores), chance, 0.0)
