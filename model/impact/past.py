@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from codewm.model.impact.paths import PathTable, words_of
 from codewm.model.impact.postings import I32, I64, Postings
 
-F64 = NDArray[np.float64]
 USE, IMPORT, DEFINITION = 0, 1, 2
 """Sorts of mentions."""
 GONE = -1
@@ -57,7 +57,7 @@ class Past:
     def before(self, until: int) -> Past:
         """What there was before commit `until`; numbers stay the same."""
 
-        def cut(columns: tuple[NDArray[np.generic], ...]) -> tuple[NDArray[np.generic], ...]:
+        def cut(columns: tuple[Any, ...]) -> Any:
             last = int(np.searchsorted(columns[0], until))
             return tuple(column[:last] for column in columns)
 
@@ -234,12 +234,10 @@ class Past:
         return self._unit_words[0]
 
     @cached_property
-    def words_of_unit(self) -> tuple[Postings, F64, I32, I32]:
-        """Unit name -> words; how rare each word is; and unit name and word of all of these, in order."""
+    def words_of_unit(self) -> tuple[Postings, I32, I32]:
+        """Unit name -> words; and unit name and word of all of these, in order."""
         words, unit, word = self._unit_words
-        often = np.bincount(word, minlength=len(words))
-        rarity = 1.0 - np.log(np.maximum(often, 1)) / np.log(len(self.units) + 2)
-        return Postings.of(unit, word, np.zeros(len(unit)), len(self.units)), rarity, unit, word
+        return Postings.of(unit, word, np.zeros(len(unit)), len(self.units)), unit, word
 
     @cached_property
     def names_of_unit(self) -> Postings:

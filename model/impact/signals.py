@@ -292,13 +292,15 @@ def _paths(view: View, known: Known, out: dict[str, F64]) -> None:
     at = np.flatnonzero(view.exists)
     held = view.path[at]
     words, counts = table.words
+    there = np.zeros(len(table.paths), np.bool_)
+    there[held] = True
     for path in known.paths:
         same_folder = table.folder == table.folder[path]
         same_stem = table.stem == table.stem[path]
         mine = table.words_of.values(int(path), 1)
         which, other, _ = words.take(mine, 1)
-        often = np.diff(words.offsets)[mine]
-        rarity = 1.0 - np.log(np.maximum(often, 1)) / np.log(len(table.paths) + 2)
+        often = np.bincount(which[there[other]], minlength=len(mine))
+        rarity = 1.0 - np.log(np.maximum(often, 1)) / np.log(len(held) + 2)
         shared = np.bincount(other, weights=rarity[which], minlength=len(table.paths))
         shared = (
             shared

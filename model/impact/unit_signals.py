@@ -143,14 +143,16 @@ def _unit_names(view: UnitView, known: Known, out: dict[str, F64]) -> None:
         weight = like[near] * view.weights[near]
         row = np.bincount(others, weights=weight[at], minlength=H) / (weight.sum() + 0.05)
         out["like_commits"] = np.sqrt(row)
-    words = past.words_of_unit
-    mine = np.zeros(len(past.words) + 1, np.bool_)
-    for unit in known.unit_names:
-        mine[words[0].values(int(unit), 1)] = True
-    rarity_of = words[1]
-    by_unit = np.bincount(words[2], weights=rarity_of[words[3]] * mine[words[3]], minlength=len(past.units))
-    whole = max(float(rarity_of[np.flatnonzero(mine[:-1])].sum()), 0.1)
-    out["words"] = by_unit[view.name] / whole
+    words, of_unit, word = past.words_of_unit
+    mine = np.zeros(len(past.words), np.bool_)
+    for name in known.unit_names:
+        mine[words.values(int(name), 1)] = True
+    there = np.zeros(len(past.units), np.bool_)
+    there[view.name[view.exists]] = True
+    often = np.bincount(word[there[of_unit]], minlength=len(mine))
+    rarity_of = mine * (1.0 - np.log(np.maximum(often, 1)) / np.log(there.sum() + 2))
+    by_unit = np.bincount(of_unit, weights=rarity_of[word], minlength=len(past.units))
+    out["words"] = by_unit[view.name] / max(float(rarity_of.sum()), 0.1)
     out["same_name"] = np.isin(own, known.defined[known.defined >= 0]).astype(np.float64)
 
 
