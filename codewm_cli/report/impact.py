@@ -136,6 +136,7 @@ def _reason(e: Evidence, unit: bool) -> str:
         "named": "is named alike",
         "alike": f"changed with the same names before ({commits})",
         "words": "speaks of the same things",
+        "active": "by how often it is changed alone",
         "changed": "is part of the change",
     }[e.kind]
 

@@ -168,7 +168,7 @@ def _tests(past: Past, first: int, limit: int) -> Answers:
     for question in _drawn([[q] for q in questions_about_tests(past, first, len(past))], limit):
         view = View(past, question[0].commit)
         known = Known.of(past, question[0].commit, question[0].shown)
-        among = past.path_table.test[view.path] & view.exists
+        among = past.path_table.collected[view.path] & view.exists
         _answer(answers, view, known, question[0], rank_files(view, known, among))
     return answers
 

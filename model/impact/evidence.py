@@ -70,6 +70,8 @@ class Witness:
                 found.append(Evidence("alike", commits=commits))
         if not found and row[_COLUMN["vocabulary"]] > 0.3:
             found.append(Evidence("words"))
+        if not found:
+            found.append(Evidence("active"))
         return tuple(found)
 
     def _names(self, postings: Postings, names: I32, file: int) -> tuple[str, ...]:
@@ -78,7 +80,7 @@ class Witness:
         here = (files == file) & (rarity > _COMMON)
         order = np.argsort(-rarity[here], kind="stable")
         texts = [self._view.past.names[names[i]] for i in which[here][order]]
-        return tuple(t for t in texts if self._holds(file, t))[:_MOST_NAMES]
+        return tuple(t for t in texts if not is_special(t) and self._holds(file, t))[:_MOST_NAMES]
 
     def _holds(self, file: int, name: str) -> bool:
         text = self._texts.get(file, b"")
@@ -98,6 +100,11 @@ class Witness:
         rare = np.unique(commits[often[which] <= 5])
         mine = past.commits_of_file.values(file, view.until)
         return tuple(past.oids[c] for c in np.intersect1d(rare, mine)[::-1][:_MOST_COMMITS])
+
+
+def is_special(name: str) -> bool:
+    """Every class has names like `__init__`: that they are used says nothing."""
+    return name.startswith("__") and name.endswith("__")
 
 
 def together(view: View, count: Count) -> Evidence:

@@ -14,7 +14,7 @@ import numpy as np
 
 from codewm.corpus.errors import UserError
 from codewm.corpus.records import RevSpec
-from codewm.model.impact.evidence import Witness, together
+from codewm.model.impact.evidence import Witness, is_special, together
 from codewm.model.impact.gather import past_before, with_commits
 from codewm.model.impact.missing import Count, counts, is_usual, missing
 from codewm.model.impact.observe import observe, replay_tests
@@ -198,7 +198,7 @@ class _Writer:
 
     def _tests(self, known: Known, counted: dict[int, Count]) -> tuple[tuple[Suggestion, ...], Curve]:
         past, view, settings = self.past, self.view, self.settings
-        among = view.exists & past.path_table.test[view.path]
+        among = view.exists & past.path_table.collected[view.path]
         ranked = rank_files(view, known, among)
         best = [int(f) for f in ranked.order[: settings.tests]]
         witness = Witness(self.repo, self.base, view, known)
@@ -212,7 +212,7 @@ class _Writer:
         own = [
             self._file(int(f), 1.0, False, (Evidence("changed"),))
             for f in known.files
-            if view.path[f] != GONE and past.path_table.test[view.path[f]]
+            if view.path[f] != GONE and past.path_table.collected[view.path[f]]
         ]
         return (*own, *picked), replay_tests(past.before(self.commit), settings)[0]
 
@@ -234,9 +234,11 @@ class _Writer:
                     Evidence("together", together=len(shared), changes=len(commits), commits=examples)
                 )
             names = past.names_of_unit.values(unit, self.commit)
-            used = np.intersect1d(names, known.defined)
-            if len(used):
-                evidence.append(Evidence("uses", names=tuple(past.names[n] for n in used[:3])))
+            used = [
+                past.names[n] for n in np.intersect1d(names, known.defined) if not is_special(past.names[n])
+            ]
+            if used:
+                evidence.append(Evidence("uses", names=tuple(used[:3])))
             path = int(self.view.path[view.file[unit]])
             if path == GONE or not evidence:
                 continue

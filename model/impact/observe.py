@@ -67,7 +67,7 @@ def replay_tests(past: Past, settings: ImpactSettings) -> tuple[Curve, tuple[Mis
     missed = []
     for row, question in enumerate(asked):
         view = View(past, question.commit)
-        tests = view.exists & past.path_table.test[view.path]
+        tests = view.exists & past.path_table.collected[view.path]
         ranked = rank_files(view, Known.of(past, question.commit, question.shown), tests)
         right = np.isin(ranked.order, question.hidden)
         every.append(len(ranked.order))

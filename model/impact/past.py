@@ -236,7 +236,7 @@ class Past:
     @cached_property
     def words_of_unit(self) -> tuple[Postings, I32, I32]:
         """Unit name -> words; and unit name and word of all of these, in order."""
-        words, unit, word = self._unit_words
+        _, unit, word = self._unit_words
         return Postings.of(unit, word, np.zeros(len(unit)), len(self.units)), unit, word
 
     @cached_property

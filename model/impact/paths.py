@@ -15,12 +15,19 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _TEST_FOLDERS = frozenset({"test", "tests", "testing"})
 
 
+def is_collected(path: str) -> bool:
+    """A Python file that test runners collect by its name."""
+    name = path.rpartition("/")[2]
+    word = name.removesuffix(".py")
+    by_name = word.startswith("test_") or word.endswith(("_test", "_tests")) or word in {"test", "tests"}
+    return by_name and name.endswith(".py")
+
+
 def is_test(path: str) -> bool:
-    """A Python file that test runners collect by its name, or that lies in a folder of tests."""
-    *folders, name = path.split("/")
-    stem = name.removesuffix(".py")
-    by_name = stem.startswith("test_") or stem.endswith(("_test", "_tests")) or stem in {"test", "tests"}
-    return name.endswith(".py") and (by_name or any(f in _TEST_FOLDERS for f in folders))
+    """A Python file of tests, or one that lies in a folder of tests."""
+    return is_collected(path) or (
+        path.endswith(".py") and any(folder in _TEST_FOLDERS for folder in path.split("/")[:-1])
+    )
 
 
 def stem(path: str) -> str:
@@ -48,6 +55,11 @@ class PathTable:
     def test(self) -> NDArray[np.bool_]:
         """[P]"""
         return np.array([is_test(p) for p in self.paths], np.bool_)
+
+    @cached_property
+    def collected(self) -> NDArray[np.bool_]:
+        """[P] tests that can be run by themselves."""
+        return np.array([is_collected(p) for p in self.paths], np.bool_)
 
     @cached_property
     def _stems(self) -> tuple[list[str], I32]:

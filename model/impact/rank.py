@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ class Ranked:
     scores: F64
     """[n] -inf for what is no candidate."""
     candidates: NDArray[np.bool_]
+    shown: int
+    """Files of the change."""
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -32,10 +35,10 @@ class Ranked:
         found: NDArray[np.int64] = np.argsort(-self.scores, kind="stable")[: int(self.candidates.sum())]
         return found
 
-    @property
+    @cached_property
     def chances(self) -> F64:
         """[n] that each is among what is missing, if anything is."""
-        return chances(self.scores)
+        return chances(self.scores, self.shown)
 
 
 def rank_files(view: View, known: Known, among: NDArray[np.bool_] | None = None) -> Ranked:
@@ -46,7 +49,9 @@ def rank_files(view: View, known: Known, among: NDArray[np.bool_] | None = None)
     if among is not None:
         candidates &= among
     thin = thinness(rows)
-    return Ranked(rows, thin, np.where(candidates, score_files(rows, thin), -np.inf), candidates)
+    return Ranked(
+        rows, thin, np.where(candidates, score_files(rows, thin), -np.inf), candidates, len(known.files)
+    )
 
 
 def rank_units(view: UnitView, known: Known, files: Ranked) -> Ranked:
@@ -56,4 +61,6 @@ def rank_units(view: UnitView, known: Known, files: Ranked) -> Ranked:
     candidates = view.exists.copy()
     candidates[known.units] = False
     thin = float(np.exp(-rows[:, _UNIT_SUPPORT].max(initial=0.0)))
-    return Ranked(rows, thin, np.where(candidates, score_units(rows, thin), -np.inf), candidates)
+    return Ranked(
+        rows, thin, np.where(candidates, score_units(rows, thin), -np.inf), candidates, len(known.files)
+    )

@@ -100,7 +100,8 @@ def questions_about_tests(past: Past, first: int, last: int, *, most: int = MOST
         if not 2 <= len(files) <= most:
             continue
         after, before = past.paths_before(commit + 1)[files], past.paths_before(commit)[files]
-        test = past.path_table.test[np.where(after == GONE, before, after)]
-        hidden = files[test & np.isin(files, old)]
+        path = np.where(after == GONE, before, after)
+        test = past.path_table.test[path]
+        hidden = files[past.path_table.collected[path] & np.isin(files, old)]
         if len(hidden) and not test.all():
             yield Question(commit, files[~test], hidden)

@@ -10,7 +10,7 @@ class Evidence:
     """One reason to look at a file or unit."""
 
     kind: str
-    """together, uses, imports, imported, defines, alike, named, words."""
+    """together, uses, defines, imports, named, alike, words, active (nothing but that it is changed often), changed."""
     of: str = ""
     """The file or unit of the change that it is about."""
     together: int = 0

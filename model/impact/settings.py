@@ -30,7 +30,7 @@ class ImpactSettings:
     """Test files that `--tests` names, and that `--observe` takes for a selection."""
     abstain_below: float = 0.25
     """No file is named unless the best one has this chance of being what is missing, if anything is."""
-    name_above: float = 0.12
+    name_above: float = 0.10
     """Nor is any single one without this chance."""
     missing_support: int = 3
     missing_confidence: float = 0.6

@@ -1,4 +1,6 @@
-"""What each signal is worth: a score out of a row of evidence. Fitted by `fit.py` on training repositories only.
+"""Rows of evidence in, scores out: what each signal is worth, fitted on training repositories alone.
+
+By benches/impact_weights.py:
 
     score(g) = sum_i x_i(g) * (w_i + thin * v_i)
 
@@ -80,16 +82,21 @@ def score_units(rows: F64, thin: float) -> F64:
     return score(rows, thin, UNITS, UNIT_SIGNALS)
 
 
-CALIBRATION = (0.66, 0.67)
-"""log odds that the first of a list is right, if anything is missing, from those of its share of exp(score)."""
+CALIBRATION = (1.06, 0.72, -0.66)
+"""Log odds that one of the first of a list is right, if anything is missing: intercept, and what they gain with the
+log odds of its share of exp(score), and with the log of the number of files shown.
+"""
 
 
-def chances(scores: F64) -> F64:
-    """Scores [n] -> the calibrated chance [n] that each is among what is missing, if anything is; -inf gives 0."""
+def chances(scores: F64, shown: int) -> F64:
+    """Scores [n] -> the calibrated chance [n] that each is among what is missing, if anything is; -inf gives 0.
+
+    `shown` is the number of files of the change.
+    """
     if not len(scores) or not np.isfinite(scores).any():
         return np.zeros(len(scores))
     odds = np.exp(scores - scores.max())
     share = np.clip(odds / odds.sum(), 1e-9, 1 - 1e-9)
-    intercept, slope = CALIBRATION
-    chance: F64 = 1 / (1 + np.exp(-(intercept + slope * np.log(share / (1 - share)))))
-    return np.where(np.isfinite(scores), chance, 0.0)
+    intercept, slope, more = CALIBRATION
+    log_odds = intercept + slope * np.log(share / (1 - share)) + more * np.log(max(shown, 1))
+    return np.where(np.isfinite(scores), 1 / (1 + np.exp(-log_odds)), 0.0)

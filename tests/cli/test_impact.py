@@ -60,7 +60,11 @@ def test_what_usually_changes_together_is_named_with_counts(repo: GitRepo) -> No
 
 def test_nothing_is_missing_where_it_is_there(repo: GitRepo) -> None:
     repo.stage(
-        {"pkg/prices.py": module("prices", 50), "tests/test_prices.py": checks("prices", 50), "NOTES.txt": "x"}
+        {
+            "pkg/prices.py": module("prices", 50),
+            "tests/test_prices.py": checks("prices", 50),
+            "NOTES.txt": "x",
+        }
     )
     ran = run_cli("impact", "--fail-on-missing", cwd=repo.path)
     assert ran.status == 0
@@ -230,6 +234,10 @@ def test_no_heavy_imports_once_the_past_is_stored(repo: GitRepo) -> None:
         "bad = [m for m in ('torch', 'h5py', 'sklearn', 'rich', 'git') if m in sys.modules]; assert not bad, bad"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=repo.path, env=hermetic_env(repo.home), capture_output=True, check=False
+        [sys.executable, "-c", code],
+        cwd=repo.path,
+        env=hermetic_env(repo.home),
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

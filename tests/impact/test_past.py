@@ -99,7 +99,12 @@ def test_the_copy_is_the_past(git_repo: GitRepo, tmp_path: Path) -> None:
     assert cache.save(place, past)
     again = cache.load(place)
     assert again is not None
-    assert (again.oids, again.paths, again.names, again.units) == (past.oids, past.paths, past.names, past.units)
+    assert (again.oids, again.paths, again.names, again.units) == (
+        past.oids,
+        past.paths,
+        past.names,
+        past.units,
+    )
     for name in ("changed", "named", "edits", "mentions"):
         for mine, theirs in zip(getattr(past, name), getattr(again, name), strict=True):
             np.testing.assert_array_equal(mine, theirs)

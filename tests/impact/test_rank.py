@@ -71,12 +71,12 @@ def test_a_new_file_is_led_to_its_module(git_repo: GitRepo) -> None:
 
 
 def test_chances_are_chances() -> None:
-    found = chances(np.array([3.0, 1.0, -np.inf, 1.0]))
+    found = chances(np.array([3.0, 1.0, -np.inf, 1.0]), 2)
     assert found[2] == 0
     assert ((found[[0, 1, 3]] > 0) & (found[[0, 1, 3]] < 1)).all()
     assert found[0] > found[1] == found[3]
-    assert len(chances(np.zeros(0))) == 0
-    assert (chances(np.full(3, -np.inf)) == 0).all()
+    assert len(chances(np.zeros(0), 1)) == 0
+    assert (chances(np.full(3, -np.inf), 1) == 0).all()
 
 
 def test_missing_needs_counts_and_the_ranking(git_repo: GitRepo) -> None:
