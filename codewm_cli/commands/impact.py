@@ -64,7 +64,7 @@ def run(
 
     settings = ImpactSettings()
     if top is not None:
-        settings = replace(settings, **{"tests" if tests or observe else "shown": top})
+        settings = replace(settings, tests=top) if tests or observe else replace(settings, shown=top)
     with Repository.open(repo) as repository:
         if observe:
             found = observed(repository, settings, warn)

@@ -39,7 +39,7 @@ from codewm.model.impact.replay import (
 )
 from codewm.model.impact.settings import ImpactSettings
 from codewm.model.impact.signals import F64, SIGNALS, Known, View
-from codewm.model.impact.unit_signals import UnitView
+from codewm.model.impact.unit_signals import UnitView, units_of
 
 if TYPE_CHECKING:
     from codewm.model.evaluation.held_out import Source
@@ -232,8 +232,8 @@ def _answer_unit(
         return
     past = view.past
     commits = past.commits_of_unit.values(int(known.units[0]), view.until)
-    rows = np.concatenate([np.arange(past.first_edit[c], past.first_edit[c + 1]) for c in commits] or [[]])
-    count = np.bincount(past.edits[2][rows.astype(np.int64)], minlength=past.chains).astype(np.float64)
+    _, others = units_of(past, commits)
+    count = np.bincount(others, minlength=past.chains).astype(np.float64)
     recent = -view.last_change
     here = np.isin(view.file, known.files).astype(np.float64)
     held = ranked.candidates
@@ -335,7 +335,7 @@ def _abstention(tally: Tally, ranks: Mapping[str, NDArray[np.int64]], best: F64,
     for k in (1, 3):
         right = (ranks[""] <= k).astype(np.float64)
         tally.mean(f"{level}_precision_{k}", {"": np.where(said, right, np.nan)})
-        # How far the chance that is shown is from what is seen.
+    # How far the chance that is shown is from what is seen.
     if level == "file":
         first = (ranks[""] <= 1).astype(np.float64)
         tally.mean(
@@ -351,7 +351,8 @@ def _luck(candidates: int, right: int, k: int) -> float:
 
 def _needless(past: Past, first: int, limit: int) -> tuple[F64, NDArray[np.int64]]:
     """Per finished commit, whether a file is called missing: nothing was, as far as anyone knows (ROSE's closure)."""
-    called, commits = [], []
+    called: list[float] = []
+    commits: list[int] = []
     for commit in range(first, len(past)):
         files, _ = changed_files(past, commit)
         if 1 <= len(files) <= ImpactSettings().most_files and len(called) < limit:
@@ -364,7 +365,9 @@ def _needless(past: Past, first: int, limit: int) -> tuple[F64, NDArray[np.int64
 
 def _needless_rows(parts: Sequence[tuple[str, F64, NDArray[np.int64]]], resamples: int) -> list[Row]:
     rows: list[Row] = []
-    base, called, commits = 0, [], []
+    base = 0
+    called: list[F64] = []
+    commits: list[NDArray[np.int64]] = []
     for name, values, commit in parts:
         if len(values):
             tally = Tally(commit, subset="finished: all", data=name, resamples=resamples)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.model.impact.paths import PathTable, words_of
-from codewm.model.impact.postings import I32, I64, Postings
+from codewm.model.impact.postings import I32, I64, Postings, rows_of
 
 USE, IMPORT, DEFINITION = 0, 1, 2
 """Sorts of mentions."""
@@ -288,12 +288,7 @@ class Past:
 
     def together(self, commits: I32) -> tuple[I64, I32]:
         """All file changes of commits [m]: index into `commits`, and file, each [r]."""
-        starts = self.first_change[commits]
-        counts = self.first_change[commits.astype(np.int64) + 1] - starts
-        ends = np.cumsum(counts)
-        total = int(ends[-1]) if len(ends) else 0
-        which = np.repeat(np.arange(len(commits)), counts)
-        rows = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+        which, rows = rows_of(self.first_change, commits)
         return which, self.changed[1][rows]
 
 

@@ -11,6 +11,16 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 
+def rows_of(offsets: I64, keys: ArrayLike) -> tuple[I64, I64]:
+    """All rows of keys [m], where key k has `offsets[k]:offsets[k + 1]`: index into `keys`, and row, each [r]."""
+    wanted = np.asarray(keys, np.int64)
+    starts = offsets[wanted]
+    counts = offsets[wanted + 1] - starts
+    ends = np.cumsum(counts)
+    which = np.repeat(np.arange(len(wanted)), counts)
+    return which, np.arange(len(which)) + np.repeat(starts - (ends - counts), counts)
+
+
 @dataclass(frozen=True)
 class Postings:
     """n rows of K keys, grouped by key; within a key in order of commits, so that a date is a prefix."""
@@ -35,13 +45,7 @@ class Postings:
 
     def take(self, keys: ArrayLike, until: int) -> tuple[I64, I32, I32]:
         """Rows of keys [m] from before commit `until`: index into `keys`, value and commit, each [r]."""
-        wanted = np.asarray(keys, np.int64)
-        starts = self.offsets[wanted]
-        counts = self.offsets[wanted + 1] - starts
-        ends = np.cumsum(counts)
-        total = int(ends[-1]) if len(ends) else 0
-        which = np.repeat(np.arange(len(wanted)), counts)
-        rows = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+        which, rows = rows_of(self.offsets, keys)
         commit = self.commit[rows]
         early = commit < until
         if early.all():

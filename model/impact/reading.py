@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,15 +147,21 @@ def extended(
         past,
         oids=oids,
         times=np.array(times, np.int64),
-        changed=_joined(past.changed, np.array(changed, np.int32).reshape(-1, 2)),
-        named=_joined(past.named, np.array(numbers.named, np.int32).reshape(-1, 3)),
+        changed=_joined(past.changed, _columns(changed, 2)),
+        named=_joined(past.named, _columns(numbers.named, 3)),
         paths=paths,
     )
     return longer if table is None else _with_units(longer, past, table, at)
 
 
-def _joined(old: tuple[I32, ...], new: NDArray[np.int32]) -> tuple[I32, ...]:  # type: ignore[misc]
-    return tuple(np.concatenate([column, new[:, i]]) for i, column in enumerate(old))
+def _joined(old: tuple[Any, ...], new: tuple[Any, ...]) -> Any:
+    """Columns, each followed by its new rows."""
+    return tuple(np.concatenate(pair) for pair in zip(old, new, strict=True))
+
+
+def _columns(rows: list[Any], width: int) -> tuple[I32, ...]:
+    table = np.array(rows, np.int32).reshape(-1, width)
+    return tuple(table[:, i] for i in range(width))
 
 
 def _with_units(longer: Past, past: Past, table: EditTable, at: dict[tuple[str, bytes], int]) -> Past:
@@ -191,8 +197,8 @@ def _with_units(longer: Past, past: Past, table: EditTable, at: dict[tuple[str, 
         longer,
         units=units,
         names=names,
-        edits=tuple(np.concatenate(pair) for pair in zip(past.edits, fresh, strict=True)),
-        mentions=tuple(np.concatenate(pair) for pair in zip(past.mentions, brought, strict=True)),
+        edits=_joined(past.edits, fresh),
+        mentions=_joined(past.mentions, brought),
     )
 
 

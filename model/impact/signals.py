@@ -73,7 +73,8 @@ class View:
         age = self.until - self.past.changed[0][: self._last]
         sizes = self.past.sizes[self.past.changed[0][: self._last]]
         weight = np.where(sizes > SWEEP, 0.0, 0.5 ** (age / ACTIVE))
-        return np.bincount(self._files, weights=weight, minlength=self.past.files)
+        counts: F64 = np.bincount(self._files, weights=weight, minlength=self.past.files)  # type: ignore[assignment]
+        return counts
 
     @cached_property
     def last_change(self) -> F64:
@@ -155,7 +156,7 @@ class Known:
 def signals(view: View, known: Known) -> F64:
     """Evidence [F, len(SIGNALS)] for every file, from before the commit."""
     out = {name: np.zeros(view.past.files) for name in SIGNALS}
-    about = _commits_about(view, known)
+    about = commits_about(view.past, view.until, known)
     _together(view, known, about, out)
     _units(view, known, out)
     out["active"] = np.log1p(view.recent_changes)
@@ -209,15 +210,15 @@ def _together(view: View, known: Known, about: F64, out: dict[str, F64]) -> None
             out["sibling"] = np.sqrt(row)
 
 
-def _commits_about(view: View, known: Known) -> F64:
+def commits_about(past: Past, until: int, known: Known) -> F64:
     """[until] how many of the names that the change brings, or is about, each commit brought, by their rarity."""
-    past, until = view.past, view.until
     about = np.unique(np.concatenate([known.added[:300], known.defined]))
     if len(about) == 0 or len(past.names) == 0:
         return np.zeros(until)
     which, commits, _ = past.commits_of_name.take(about, until)
     often = np.bincount(which, minlength=len(about))
-    return np.bincount(commits, weights=1.0 / often[which], minlength=until)
+    rare: F64 = np.bincount(commits, weights=1.0 / often[which], minlength=until)  # type: ignore[assignment]
+    return rare
 
 
 def _units(view: View, known: Known, out: dict[str, F64]) -> None:
@@ -277,8 +278,8 @@ def _names(view: View, known: Known, about: F64, out: dict[str, F64]) -> None:
     size = np.bincount(past.names_of_file_rows[0][: past.names_of_file_rows[1][until]], minlength=F)
     out["vocabulary"] = np.sqrt(shared_words / np.sqrt((len(mine) + 10.0) * (size + 10.0)))
     # Commits that brought the same names, or were about the same definitions.
-    near = np.argsort(-about)[:20]
-    near = near[(about[near] > 0) & (past.sizes[near] <= SWEEP)].astype(np.int32)
+    best = np.argsort(-about)[:20]
+    near: I32 = best[(about[best] > 0) & (past.sizes[best] <= SWEEP)].astype(np.int32)
     if len(near):
         at2, others = past.together(near)
         weight = about[near] * view.weights[near]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.model.impact.past import Past
-from codewm.model.impact.postings import I32, I64
-from codewm.model.impact.signals import ACTIVE, F64, HALF_LIFE, Known
+from codewm.model.impact.postings import I32, I64, rows_of
+from codewm.model.impact.signals import ACTIVE, F64, HALF_LIFE, Known, commits_about
 
 UNIT_SIGNALS = (
     "together", "confidence", "support", "lately", "active", "recency", "file", "same_file", "same_class",
@@ -51,7 +51,9 @@ class UnitView:
         commit = self.past.edits[0][: self._last]
         sweeping = self.past.unit_sizes[commit] > SWEEP_UNITS
         weight = np.where(sweeping, 0.0, 0.5 ** ((self.until - commit) / ACTIVE))
-        return np.bincount(self.past.edits[2][: self._last], weights=weight, minlength=self.past.chains)
+        chain = self.past.edits[2][: self._last]
+        counts: F64 = np.bincount(chain, weights=weight, minlength=self.past.chains)  # type: ignore[assignment]
+        return counts
 
     @cached_property
     def last_change(self) -> F64:
@@ -79,7 +81,7 @@ def unit_signals(view: UnitView, known: Known, file_scores: F64, file_together: 
         n = len(commits)
         if n == 0:
             continue
-        which, others = _units_of(past, commits)
+        which, others = units_of(past, commits)
         support = np.bincount(others, minlength=H).astype(np.float64)
         weight = view.weights[commits]
         decayed = np.bincount(others, weights=weight[which], minlength=H) / (weight.sum() + 0.3)
@@ -132,14 +134,11 @@ def _unit_names(view: UnitView, known: Known, out: dict[str, F64]) -> None:
         names = np.unique(np.concatenate(mentioned))
         wanted[:-1][names] = 1.0 / np.maximum(holders[names], 1)
     out["changed_uses"] = wanted[own]
-    about = np.unique(np.concatenate([added, known.defined]))
-    which, commits, _ = past.commits_of_name.take(about, until)
-    often = np.bincount(which, minlength=len(about))
-    like = np.bincount(commits, weights=1.0 / often[which], minlength=until)
-    near = np.argsort(-like)[:20]
-    near = near[(like[near] > 0) & (past.unit_sizes[near] <= SWEEP_UNITS)].astype(np.int32)
+    like = commits_about(past, until, known)
+    best = np.argsort(-like)[:20]
+    near: I32 = best[(like[best] > 0) & (past.unit_sizes[best] <= SWEEP_UNITS)].astype(np.int32)
     if len(near):
-        at, others = _units_of(past, near)
+        at, others = units_of(past, near)
         weight = like[near] * view.weights[near]
         row = np.bincount(others, weights=weight[at], minlength=H) / (weight.sum() + 0.05)
         out["like_commits"] = np.sqrt(row)
@@ -165,15 +164,10 @@ def _holders(view: UnitView, names: I32) -> tuple[I64, I32, F64]:
     return which, unit, rarity[which]
 
 
-def _units_of(past: Past, commits: I32) -> tuple[I64, I32]:
+def units_of(past: Past, commits: I32) -> tuple[I64, I32]:
     """All units changed in commits [m]: index into `commits`, and chain, each [r]."""
-    starts = past.first_edit[commits]
-    counts = past.first_edit[commits.astype(np.int64) + 1] - starts
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    which = np.repeat(np.arange(len(commits)), counts)
-    rows = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    which, rows = rows_of(past.first_edit, commits)
     return which, past.edits[2][rows]
 
 
-__all__ = ["UNIT_SIGNALS", "UnitView", "unit_signals"]
+__all__ = ["UNIT_SIGNALS", "UnitView", "unit_signals", "units_of"]

@@ -69,7 +69,8 @@ UNITS: Mapping[str, tuple[float, float]] = {
 
 def score(rows: F64, thin: float, weights: Mapping[str, tuple[float, float]], names: tuple[str, ...]) -> F64:
     """Evidence [n, len(names)] -> scores [n]."""
-    return rows @ np.array([weights[name][0] + thin * weights[name][1] for name in names])
+    scores: F64 = rows @ np.array([weights[name][0] + thin * weights[name][1] for name in names])
+    return scores
 
 
 def score_files(rows: F64, thin: float) -> F64:
