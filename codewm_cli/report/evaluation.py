@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
+from codewm.cli.report import impact
 from codewm.cli.report.subsets import by_subset
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
@@ -39,6 +40,8 @@ CAPTION = "< the model is better: the 95% interval of the difference, over commi
 
 def to_tables(outcome: Outcome) -> list[Table]:
     """Every table of an outcome, without those that would be empty."""
+    if outcome.suite == "impact":
+        return impact.tables(outcome)
     rows = outcome.rows
     pooled = [r for r in rows if not r.data]
     tables = []

@@ -29,6 +29,12 @@ SUITES: dict[str, Suite] = {
     "readout": Suite(
         "codewm.model.evaluation.readout", "every quantity of one model, beside its nulls", trains=False
     ),
+    "impact": Suite(
+        "codewm.model.evaluation.impact",
+        "what else a commit changes, found from a part of it, beside co-change",
+        trains=False,
+        takes_models=False,
+    ),
     "seeds": Suite(
         "codewm.model.evaluation.seeds", "what the seed alone changes, over several models", trains=True
     ),

@@ -7,13 +7,12 @@ Schema `codewm.calibration/1`. It is only ever a copy of what the history says: 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.atomic import replace_file
 from codewm.corpus.history import Names
 from codewm.model.scoring.channels import CHANNELS, Edits
 from codewm.model.scoring.past import Past
@@ -54,7 +53,7 @@ def save(path: Path, past: Past, key: str) -> bool:
     # ASCII JSON keeps undecodable path bytes (lone surrogates) as escapes.
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode("ascii"), dtype=np.uint8)
     data = serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    return _replace(path, data)
+    return replace_file(path, data)
 
 
 def load(path: Path, key: str) -> Past | None:
@@ -119,19 +118,3 @@ def _check(past: Past) -> None:
 
 def _within(index: NDArray[np.generic], size: int) -> bool:
     return len(index) == 0 or bool(index.min() >= 0 and index.max() < size)
-
-
-def _replace(path: Path, data: bytes) -> bool:
-    """Write beside the file, then rename: a reader sees the old or the new one, never half."""
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        Path(temporary).replace(path)
-    except OSError:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        return False
-    return True
