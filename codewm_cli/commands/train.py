@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -85,7 +85,7 @@ def run(
             home = output.parent
         else:
             repository = _open(stack, repo)
-            tables, sources = _harvest(stack, repository, quiet)
+            tables, sources = _harvest(repository, quiet)
             home = repository.data_dir
             output = output or home / MODEL_FILE
         settings = _settings(minutes, steps, start, seed, device, setting or [])
@@ -132,29 +132,13 @@ def _open(stack: ExitStack, repo: Path) -> Repository:
     return stack.enter_context(Repository.open(repo))
 
 
-def _harvest(
-    stack: ExitStack, repository: Repository, quiet: bool
-) -> tuple[list[EditTable], list[dict[str, Any]]]:
+def _harvest(repository: Repository, quiet: bool) -> tuple[list[EditTable], list[dict[str, Any]]]:
     """Bring the repository's chains up to date and read them."""
-    from codewm.corpus.harvest import Options, harvest, like_stored
-    from codewm.corpus.store import read
+    from codewm.cli.chains import up_to_date
+    from codewm.corpus.harvest import store_path
 
-    chosen = config.for_repository(repository, {}).harvest
-
-    def bar(total: int) -> Callable[[int], object] | None:
-        return None if quiet else stack.enter_context(console.progress("harvesting", total)).advance
-
-    result = harvest(
-        repository,
-        like_stored(
-            repository,
-            Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs),
-        ),
-        None,
-        bar,
-    )
-    table = result.store.table if result.store is not None else read(result.path)
-    return [table], [_source(result.path, result.header)]
+    table, header = up_to_date(repository, quiet)
+    return [table], [_source(store_path(repository), header)]
 
 
 def _corpus_files(places: Sequence[Path]) -> list[Path]:

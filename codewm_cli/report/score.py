@@ -113,6 +113,9 @@ def _text(s: str) -> str:
     return s.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+text = _text  # for the other reports
+
+
 def to_table(report: Report) -> Table:
     """Return the table for people, newest commit first."""
     from rich.table import Table
