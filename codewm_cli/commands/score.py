@@ -65,7 +65,7 @@ def run(
     one). Exits 0 unless a gate (--fail-above, --alert-budget) was asked for and holds back a commit: then
     1.
     """
-    budget = _parse_budget(alert_budget) if alert_budget is not None else None
+    budget = parse_budget(alert_budget) if alert_budget is not None else None
     target = (revisions, staged, worktree)
     if sum(bool(t) for t in target) > 1:
         raise UserError("a range, --staged and --worktree exclude each other", "name one of them")
@@ -79,7 +79,7 @@ def run(
         if shape not in FORMATS:
             raise UserError(f"there is no format '{shape}'", f"write one of {', '.join(FORMATS)}")
         if budget is None and settings.alert_budget is not None:
-            budget = _parse_budget(f"{settings.alert_budget:g}/100")
+            budget = parse_budget(f"{settings.alert_budget:g}/100")
         report = report_on(repository, target, merges, model, settings, budget, quiet)
     _print(report, shape, quiet)
     return _gate(report, settings.fail_above, budget is not None, quiet)
@@ -153,7 +153,7 @@ def _gate(report: Report, fail_above: float | None, alerts_gate: bool, quiet: bo
     return 1 if held else 0
 
 
-def _parse_budget(text: str) -> tuple[int, int]:
+def parse_budget(text: str) -> tuple[int, int]:
     """Read `N/M`: at most N alerts in M ordinary commits."""
     allowed, slash, per = text.partition("/")
     try:

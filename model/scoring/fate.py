@@ -37,8 +37,8 @@ class Fate:
     subject: str = ""
     days: float = 0.0
     """Until then; for 'kept', until the newest commit."""
-    later: int = 0
-    """Of an edit: later edits of the same unit."""
+    later: int | None = None
+    """Later edits of the same unit; None for a commit."""
 
     @property
     def is_bad(self) -> bool:
@@ -59,6 +59,8 @@ class Fate:
         }
         if self.what in said:
             return said[self.what]
+        if self.later is None:
+            return f"not fixed since ({_ago(self.days)})"
         if not self.later:
             return f"kept as it was, {_ago(self.days)}"
         return f"kept, {self.later} more edit{'s' if self.later != 1 else ''}"
@@ -152,7 +154,7 @@ class Fates:
                 return self._by("fixed", c, self._row[link.fix])
         return None
 
-    def _by(self, what: str, c: int, by: int, later: int = 0) -> Fate:
+    def _by(self, what: str, c: int, by: int, later: int | None = None) -> Fate:
         commits = self._table.commits
         return Fate(what, commits.oid[by], commits.subject[by], self._days(c, by), later)
 
