@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 FEATURES: dict[str, str] = {
-    "file_fixes": "lately, fixes to its most fixed file",
-    "file_fix_share": "lately, share of fixes in the changes to that file",
-    "unit_fixes": "lately, fixes to its most fixed function or class",
-    "file_changes": "lately, changes to its files",
-    "unit_changes": "lately, changes to its most changed function or class",
-    "file_age": "days since its files were last changed",
-    "new_files": "share of its files that are new",
-    "file_authors": "people who changed its files lately",
-    "author_share": "share of the author in all work lately",
-    "author_on_files": "share of the author in the work on its files lately",
-    "together": "how far its files usually change together",
-    "left_out": "how sure it was that another file would change, too",
+    "file_fixes": "recent fixes to its files",
+    "file_fix_share": "share of fixes in what its files went through",
+    "unit_fixes": "recent fixes to its functions",
+    "file_changes": "recent changes to its files",
+    "unit_changes": "recent changes to its functions",
+    "file_age": "time since its files last changed",
+    "new_files": "share of new files",
+    "file_authors": "people at work on its files",
+    "author_share": "author's share of recent work",
+    "author_on_files": "author's share of the work on its files",
+    "together": "its files usually change together",
+    "left_out": "a file that usually changes along is missing",
 }
 """What each column says, for people."""
 

@@ -31,6 +31,10 @@ def run(
     units: Annotated[
         int, typer.Option("--units", min=1, help="Explain so many units, the most surprising first.")
     ] = 3,
+    risk: Annotated[
+        bool,
+        typer.Option("--risk", help="Explain the risk, too; 'codewm train --risk' makes it known."),
+    ] = False,
     form: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Output format.")] = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
 ) -> int:
@@ -77,10 +81,15 @@ def run(
             return Fates(table, szz.find(repository))
 
         found = explain(repository, target, chosen, fates, settings, ExplainSettings(units=units), warn)
+        risks = None
+        if risk:
+            from codewm.cli.risk import risks_of
+
+            risks = risks_of(repository, found.report, staged, model, quiet)
     if form == "json":
-        console.data(write.to_json(found))
+        console.data(write.to_json(found, risks))
         return 0
-    console.render(write.to_text(found))
+    console.render(write.to_text(found, risks))
     for note in write.to_notes(found):
         console.say(note, quiet)
     return 0

@@ -64,6 +64,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest interrupted run, on its own settings.")
     ] = False,
+    risk: Annotated[
+        bool,
+        typer.Option(
+            "--risk", help="Fit the risk head instead: fixes and reverts from surprise and history."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the held-out table as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
 ) -> int:
@@ -71,7 +77,14 @@ def run(
 
     The latest fifth of the edits is held out, and the figures on it are printed beside their nulls. Ctrl-C stops
     early, keeps the best checkpoint, and installs it all the same.
+
+    With --risk, no world model is trained (and torch is not needed): a small head learns which commits were later
+    fixed or reverted, for 'codewm score --risk'.
     """
+    if risk:
+        from codewm.cli.risk import train_head
+
+        return train_head(repo, as_json, quiet)
     if find_spec("torch") is None:
         raise UserError("training needs torch, which is not installed", "pip install 'codewm[train]'")
     # Threads that spin while they wait make training 4x slower as soon as anything else runs (docs/lab-log.md);

@@ -182,7 +182,7 @@ def _ranking(found: Backtest) -> RenderableType:
     for title in ("same size", "same size and time", "any size"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in found.rows:
-        cells = (_title(row.name), *(_figure(f) for f in (row.size_matched, row.time_matched, row.auroc)))
+        cells = (_title(row.name), *(figure(f) for f in (row.size_matched, row.time_matched, row.auroc)))
         table.add_row(*(Text(c) for c in cells))
     return table
 
@@ -192,7 +192,8 @@ def _title(name: str) -> str:
     return f"only {TITLES.get(channel, channel.replace('_', ' '))}" if channel != name else name
 
 
-def _figure(f: tuple[float, float, float]) -> str:
+def figure(f: tuple[float, float, float]) -> str:
+    """A value and its interval."""
     return "-" if math.isnan(f[0]) else f"{f[0]:.2f} ({f[1]:.2f} to {f[2]:.2f})"
 
 

@@ -13,15 +13,18 @@ from codewm.model.scoring.reasons import TITLES
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
+    from codewm.cli.report.score import Risks
     from codewm.model.scoring.explain import Explanation, Fired, PastEdit, UnitExplanation
+    from codewm.model.scoring.risk import Risk
 
 SCHEMA = "codewm.explain/1"
 _ALIKE = 0.6
+_TERMS = 6
 
 
-def to_json(found: Explanation) -> str:
+def to_json(found: Explanation, risks: Risks | None = None) -> str:
     """Return schema `codewm.explain/1`: the head of codewm.score/1, the commit, and its explained units."""
-    head = score_report.to_dict(found.report)
+    head = score_report.to_dict(found.report, risks)
     (commit,) = head.pop("commits")
     commit.pop("units")
     return json.dumps(
@@ -90,7 +93,7 @@ def _past_to_dict(e: PastEdit) -> dict[str, Any]:
     }
 
 
-def to_text(found: Explanation) -> Group:
+def to_text(found: Explanation, risks: Risks | None = None) -> Group:
     """Return the page for people."""
     from rich.console import Group
     from rich.text import Text
@@ -104,6 +107,9 @@ def to_text(found: Explanation) -> Group:
     parts: list[RenderableType] = [title, Text(f"{when}{size}", style="dim"), Text(found.verdict)]
     if found.abstains:
         parts.append(Text(found.abstains, style="yellow"))
+    risk = None if risks is None else risks.get(commit.oid)
+    if risk is not None:
+        parts += [Text(""), *_risk(risk)]
     for rank, unit in enumerate(found.units, 1):
         parts += [Text(""), *_unit(rank, unit)]
     left = len(commit.units) - len(found.units)
@@ -115,6 +121,23 @@ def to_text(found: Explanation) -> Group:
     if found.next_step:
         parts += [Text(""), Text(f"Next: {inert(found.next_step)}", style="bold")]
     return Group(*parts)
+
+
+def _risk(risk: Risk) -> list[RenderableType]:
+    """How likely a later fix or revert is, and every feature that says so, by how much."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from codewm.model.scoring.risk import title
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for term in risk.terms[:_TERMS]:
+        table.add_row(*(Text(c) for c in (f"odds x{term.factor:.2f}", title(term.name), f"{term.value:.2f}")))
+    said = (
+        f"Risk: {risk.probability:.0%} of such commits are fixed or reverted within {risk.horizon:.0f} days "
+        f"(usual here: {risk.usual:.0%}). What counts most, against the average commit:"
+    )
+    return [Text(said), _indented(table)]
 
 
 def _unit(rank: int, u: UnitExplanation) -> list[RenderableType]:

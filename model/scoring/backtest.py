@@ -24,6 +24,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 WEEK = 7 * DAY
+_NOTHING = (float("nan"),) * 3
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Ranked:
     size_matched: tuple[float, float, float]
     time_matched: tuple[float, float, float]
     """Size and time."""
+    less: tuple[float, float, float]
+    """How much lower its size-matched figure is than the first score's, on the same resamples."""
 
 
 @dataclass(frozen=True)
@@ -210,16 +213,22 @@ def rank(
     commit = np.arange(n)
     bootstrap = Bootstrap(commit, settings.resamples)
     whole = slice(0, settings.resamples)
-    found = []
+    found: list[list[tuple[float, float, float]]] = []
+    less: list[tuple[float, float, float]] = []
     for stratum in (one, strata(lines, one, ~bad), strata(lines, era, ~bad)):
         compared = pairs(np.flatnonzero(bad), np.flatnonzero(~bad), stratum, commit)
         if not len(compared):
-            found.append([(float("nan"),) * 3] * len(scores))
+            found.append([_NOTHING] * len(scores))
             continue
         values, drawn = auroc(stacked, compared, bootstrap, whole)
         drawn = drawn[~np.isnan(drawn).any(1)]
         found.append([(float(v), *interval(drawn[:, i])) for i, v in enumerate(values)])
-    return tuple(Ranked(name, *figures) for name, *figures in zip(scores, *found, strict=True))
+        if len(found) == 2:
+            less = [
+                (float(values[0] - v), *interval(drawn[:, 0] - drawn[:, i])) for i, v in enumerate(values)
+            ]
+    less = less or [_NOTHING] * len(scores)
+    return tuple(Ranked(name, *figures) for name, *figures in zip(scores, *found, less, strict=True))
 
 
 def _expected(bad: Bools, counted: Bools, alert: Bools, lines: NDArray[np.int32]) -> float:

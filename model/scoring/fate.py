@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from codewm.corpus.szz import Labels
     from codewm.corpus.table import EditTable
 
-WEAK_DAYS = 180.0
-"""A fix of the same unit so much later may still be about the edit; beyond, it is about something else."""
+SOON = 180.0
+"""Days within which a fix nearby, or a return to the code before, may still be about the edit."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ class Fates:
         fates = [f for f in (self._reverted(c), self._fixed(c)) if f is not None]
         return min(fates, key=lambda f: f.days) if fates else Fate("kept", days=self._days(c, -1))
 
+    def came_out(self, oid: str, horizon: float) -> float:
+        """Unix time at which a commit turned out to be bad, if within so many days; else inf."""
+        c, fate = self._row.get(oid), self.commit(oid)
+        if c is None or not fate.is_bad or fate.days > horizon:
+            return float("inf")
+        return float(self._table.commits.committer_time[self._row[fate.by]])
+
     def edit(self, oid: str, path: str, unit: str) -> Fate:
         """What became of one unit's edit in a commit."""
         c = self._row.get(oid)
@@ -103,12 +110,14 @@ class Fates:
         fixes = {self._row.get(link.fix, -1) for link in self._labels.fixes.get(oid, ())}
         touched = [int(j) for j in moved if int(table.commit[j]) in fixes]
         # What came first is what happened to it; later edits were of something else.
-        if touched and (not len(undone) or touched[0] < undone[0]):
+        if touched and (not len(undone) or touched[0] <= undone[0]):
             return self._by("fixed", c, int(table.commit[touched[0]]), len(moved))
-        if len(undone) and table.before[i] != table.after[i]:
+        # A unit that was made and later deleted was not undone: it had its time.
+        made = bool(table.flags[i] & core.FLAG_CREATED)
+        if len(undone) and not made and self._days(c, int(table.commit[undone[0]])) <= SOON:
             return self._by("undone", c, int(table.commit[undone[0]]), len(moved))
         weak = [int(table.commit[j]) for j in moved if table.commits.fixes[table.commit[j]]]
-        if weak and self._days(c, weak[0]) <= WEAK_DAYS:
+        if weak and self._days(c, weak[0]) <= SOON:
             return self._by("touched", c, weak[0], len(moved))
         if len(moved) and table.flags[moved[-1]] & core.FLAG_DELETED:
             return self._by("deleted", c, int(table.commit[moved[-1]]), len(moved))

@@ -64,6 +64,8 @@ class Replayed:
     """[C] -log of the p-value continued beyond its smallest (`calibrate`): higher is stranger."""
     channels: Mapping[str, F64]
     """[C] strength of each channel alone (`combine.per_commit`), NaN where it says nothing."""
+    conformal: Mapping[str, F64]
+    """The same of p-values that are not continued beyond their smallest: what a `Report` has, too."""
     from_root: bool
     """Nothing older was left out."""
 
@@ -124,6 +126,7 @@ def judged(
     c = len(past)
     p_value, surprise = np.full(c, np.nan), np.full(c, np.nan)
     channels = {name: np.full(c, np.nan) for name in CHANNELS}
+    conformal = {name: np.full(c, np.nan) for name in CHANNELS}
     edits = past.edits
     starts = np.searchsorted(edits.commit, np.arange(c + 1))
     scored = np.diff(starts) > 0
@@ -142,9 +145,8 @@ def judged(
         p_value[first:last] = found.commits.p_value
         surprise[first:last] = -np.log(found.commits.p_tail)
         for name in CHANNELS:
-            channels[name][first:last] = per_commit(
-                found.channels[name].p_tail, block.commit, last - first, settings.combine
-            )
-    return Replayed(
-        past.oids, past.lines_added, ~np.isnan(p_value), p_value, surprise, channels, past.from_root
-    )
+            one, part = found.channels[name], (block.commit, last - first, settings.combine)
+            channels[name][first:last] = per_commit(one.p_tail, *part)
+            conformal[name][first:last] = per_commit(one.p_value, *part)
+    seen = ~np.isnan(p_value)
+    return Replayed(past.oids, past.lines_added, seen, p_value, surprise, channels, conformal, past.from_root)
