@@ -41,7 +41,7 @@ def to_text(head: Head, tested: Tested) -> Group:
         ),
         Text(""),
         Text(
-            f"What weighs most when fitted to all {head.commits:,} commits, {head.bad} bad (odds per standard deviation)",
+            f"What weighs most, fitted to all {head.commits:,} commits ({head.bad} bad; odds per standard deviation)",
             style="bold",
         ),
         _weights(head),

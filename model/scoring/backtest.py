@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.model.scoring.fate import DAY, Fate, Fates
+from codewm.corpus.szz import DAY
+from codewm.model.scoring.fate import Fate, Fates
 
 if TYPE_CHECKING:
     from codewm.model.scoring.replay import Replayed

@@ -105,7 +105,7 @@ def features(table: EditTable, rows: NDArray[np.int64], channels: Mapping[str, F
     )
     strengths = np.column_stack([channels[c] for c in CHANNELS])
     whole = [strengths, (actions / each[:, None])[rows], size[rows], experience(table)[rows]]
-    return np.nan_to_num(np.hstack(whole), nan=0.0)
+    return np.asarray(np.nan_to_num(np.hstack(whole), nan=0.0), np.float64)
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ def load(place: Path, model: ScoringModel) -> Head:
         stored = json.loads(place.read_text(encoding="ascii"))
         if stored.pop("schema") != SCHEMA:
             raise UserError(f"'{place}' was made by another version of codewm", AGAIN)
-        head = Head(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+        columns_of: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        head = Head(**columns_of)
         columns: Sequence[Sequence[float]] = (head.centre, head.scale, head.weights)
         fits = all(len(c) == len(head.names) and np.isfinite(np.array(c, np.float64)).all() for c in columns)
         fits = fits and all(s > 0 for s in head.scale) and np.isfinite(float(head.intercept))
