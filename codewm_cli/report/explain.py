@@ -168,6 +168,8 @@ def _unit(rank: int, u: UnitExplanation) -> list[RenderableType]:
     if u.usual:
         lines.append(_indented(Text("What would have been usual (past edits nearest to the expectation):")))
         lines.append(Padding(_past_table(u.usual), (0, 0, 0, 5)))
+    elif u.nearest:
+        lines.append(_indented(Text("No past edit is near to what was expected here.")))
     return lines
 
 

@@ -51,6 +51,8 @@ class ExplainSettings:
     """Past edits that moved the same way."""
     usual: int = 3
     """Past edits that moved as the prediction does."""
+    near: float = 0.3
+    """Past edits less like the prediction than this are no example of what is usual."""
     tokens: int = 6
     """Tokens with the largest share."""
     least_edits: int = 20
@@ -271,6 +273,8 @@ class _Writer:
         order = np.argsort(-similarity, kind="stable")
         found: list[PastEdit] = []
         for k in order:
+            if similarity[k] < self._wanted.near:
+                break
             j = int(kept[k])
             oid = past.oids[past.edits.commit[j]]
             if any(e.oid == oid for e in found):

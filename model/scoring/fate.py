@@ -30,10 +30,10 @@ class Fate:
 
     what: str
     """'reverted', 'undone', 'fixed', 'touched' (a fix changed the same unit, but none of these lines), 'deleted',
-    'kept' or 'unknown'.
+    'kept', 'gone' (an edit that deleted a unit, and it has not come back) or 'unknown'.
     """
     by: str = ""
-    """The commit that did it, '' for 'kept' and 'unknown'."""
+    """The commit that did it, '' for 'kept', 'gone' and 'unknown'."""
     subject: str = ""
     days: float = 0.0
     """Until then; for 'kept', until the newest commit."""
@@ -55,6 +55,7 @@ class Fate:
             "fixed": f"fixed {after}",
             "touched": f"kept, fix nearby {after}",
             "deleted": f"deleted {after}",
+            "gone": f"still gone, {_ago(self.days)}",
             "unknown": "not known",
         }
         if self.what in said:
@@ -121,6 +122,8 @@ class Fates:
             return self._by("touched", c, weak[0], len(moved))
         if len(moved) and table.flags[moved[-1]] & core.FLAG_DELETED:
             return self._by("deleted", c, int(table.commit[moved[-1]]), len(moved))
+        if table.flags[i] & core.FLAG_DELETED and not len(moved):
+            return Fate("gone", days=self._days(c, -1), later=0)
         return Fate("kept", days=self._days(c, -1), later=len(moved))
 
     def describe(self, oid: str, path: str, unit: str) -> tuple[int, int, int] | None:

@@ -3,6 +3,10 @@
     commits old enough to tell, by time:  [ earlier part | gap of one horizon | later part ]
                                             fit, labels known by then            test
 
+A repository has few bad commits, so the head does not begin with nothing: what weighs how much in other repositories
+(`prior`, fitted to the training repositories by `benches/risk_prior.py`, never to those held out) is one more feature,
+and nearly free of the penalty that holds back the others. What is fitted stays linear, so that terms stay exact.
+
 Labels of the earlier part are those that were known when the later part began; commits that were too young then are
 left out, bad or not. The head that is kept is fitted to both parts, the same way. Regularisation and calibration
 come from predictions of each fifth of a part by the fifths before it. Only here is scikit-learn needed.
@@ -10,8 +14,10 @@ come from predictions of each fifth of a part by the fifths before it. Only here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +30,7 @@ from codewm.model.scoring.risk import clipped, standardised, title
 
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+PRIOR_NAME = "risk-prior.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class FitSettings:
     strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     """Inverse regularisation, the strongest first."""
     folds: int = 5
+    lead: float = 3.0
+    """The prior's feature is its log-odds times this; the larger, the less it is held back."""
     bins: int = 5
     """Of the reliability table."""
     resamples: int = 1_000
@@ -60,12 +69,22 @@ class Data:
     """[C] lines added."""
     newest: float
     """Unix seconds: until when labels are known."""
+    prior: F64
+    """[F] weights of the standardised features in other repositories."""
 
     def take(self, index: NDArray[np.int64]) -> Data:
         """Return some of the commits."""
-        return Data(
-            self.names, self.x[index], self.time[index], self.came_out[index], self.lines[index], self.newest
-        )
+        one = (self.x[index], self.time[index], self.came_out[index], self.lines[index])
+        return Data(self.names, *one, self.newest, self.prior)
+
+
+def prior(names: Sequence[str]) -> F64:
+    """[F] what features weigh in other repositories, 0 for those it does not know."""
+    import codewm.model.base
+
+    place = Path(next(iter(codewm.model.base.__path__))) / PRIOR_NAME
+    weights: Mapping[str, float] = json.loads(place.read_text(encoding="ascii"))["weights"]
+    return np.array([weights.get(name, 0.0) for name in names], np.float64)
 
 
 @dataclass(frozen=True)
@@ -139,15 +158,21 @@ def fit(data: Data, settings: FitSettings | None = None) -> tuple[Fitted, Tested
 def _fit(data: Data, bad: Bools, settings: FitSettings, columns: NDArray[np.int64] | None = None) -> Fitted:
     """Fit to some columns; the others weigh nothing."""
     columns = np.arange(data.x.shape[1]) if columns is None else columns
-    x = data.x[:, columns]
-    strength, slope, shift = _calibration(x, bad, settings)
+    x, lead = data.x[:, columns], settings.lead * data.prior[columns]
+    strength, slope, shift = _calibration(x, lead, bad, settings)
     centre, scale = standardised(x)
-    weights, intercept = _logistic(clipped(x, centre, scale), bad, strength)
+    weights, intercept = _with_lead(clipped(x, centre, scale), lead, bad, strength)
     whole = [np.zeros(data.x.shape[1]) for _ in range(3)]
     whole[1] += 1.0
     for into, part in zip(whole, (centre, scale, slope * weights), strict=True):
         into[columns] = part
     return Fitted(whole[0], whole[1], whole[2], slope * intercept + shift, strength)
+
+
+def _with_lead(z: F64, lead: F64, bad: Bools, strength: float) -> tuple[F64, float]:
+    """Weights of z [n, F] where z @ lead is one more feature: its weight is folded into theirs."""
+    weights, intercept = _logistic(np.column_stack([z, z @ lead]), bad, strength)
+    return np.asarray(weights[:-1] + weights[-1] * lead, np.float64), intercept
 
 
 def _logistic(z: F64, bad: Bools, strength: float) -> tuple[F64, float]:
@@ -158,7 +183,7 @@ def _logistic(z: F64, bad: Bools, strength: float) -> tuple[F64, float]:
     return np.asarray(model.coef_[0], np.float64), float(model.intercept_[0])
 
 
-def _calibration(x: F64, bad: Bools, settings: FitSettings) -> tuple[float, float, float]:
+def _calibration(x: F64, lead: F64, bad: Bools, settings: FitSettings) -> tuple[float, float, float]:
     """The best regularisation, and the slope and shift that calibrate its log-odds (Platt 1999), from folds in time."""
     bounds = np.linspace(0, len(bad), settings.folds + 1).astype(np.int64)
     usable = [k for k in range(1, settings.folds) if 1 < bad[: bounds[k]].sum() < bounds[k]]
@@ -171,7 +196,7 @@ def _calibration(x: F64, bad: Bools, settings: FitSettings) -> tuple[float, floa
         for k in usable:
             before, part = slice(0, bounds[k]), slice(bounds[k], bounds[k + 1])
             centre, scale = standardised(x[before])
-            weights, intercept = _logistic(clipped(x[before], centre, scale), bad[before], strength)
+            weights, intercept = _with_lead(clipped(x[before], centre, scale), lead, bad[before], strength)
             ahead.append(clipped(x[part], centre, scale) @ weights + intercept)
         logits = np.concatenate(ahead)
         loss = float(np.mean(np.logaddexp(0.0, np.where(truth, -logits, logits))))
@@ -191,9 +216,13 @@ def _test(
     scores = {"risk": fitted.logits(later.x), "lines added": later.lines.astype(np.float64)}
     fixes = earlier.names.index("history.file_fixes")
     scores["fixes to its files"] = later.x[:, fixes]
+    # As it is, with nothing learnt here but the scale of the features.
+    elsewhere = clipped(later.x, *standardised(earlier.x)) @ earlier.prior
+    scores["head of other repositories"] = elsewhere
     refits: list[tuple[str, NDArray[np.int64]]] = [
         ("only surprise", every[groups == "channel"]),
         ("only history", every[groups == "history"]),
+        ("only size", every[groups == "size"]),
         ("without surprise", every[groups != "channel"]),
         ("without kind of edit", every[groups != "action"]),
         ("without size", every[groups != "size"]),

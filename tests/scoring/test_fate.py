@@ -72,11 +72,12 @@ def test_a_return_much_later_is_another_matter(git_repo: GitRepo) -> None:
     git_repo.commit("start", {"a.py": START}, when=EPOCH)
     change = git_repo.commit("change f", {"a.py": WRONG}, when=EPOCH + DAY)
     made = git_repo.commit("add h", {"a.py": WRONG + "\n\ndef h():\n    return 7\n"}, when=EPOCH + 2 * DAY)
-    git_repo.commit("drop h", {"a.py": WRONG}, when=EPOCH + 3 * DAY)
+    drop = git_repo.commit("drop h", {"a.py": WRONG}, when=EPOCH + 3 * DAY)
     git_repo.commit("as before", {"a.py": START}, when=EPOCH + 400 * DAY)
     found = fates(git_repo)
     assert found.edit(change, "a.py", "f").sentence == "kept, 1 more edit"
     assert found.edit(made, "a.py", "h").sentence == "deleted 1 day later"
+    assert found.edit(drop, "a.py", "h").sentence == "still gone, 13 months"
 
 
 def test_what_is_not_there_is_not_known(git_repo: GitRepo) -> None:
