@@ -248,7 +248,7 @@ def to_notes(found: Explanation) -> list[str]:
     if any(u.nearest for u in found.units):
         notes.append(
             "The first number of a past edit is how nearly it moved the same way (1 is exactly). 'Fixed' means that "
-            "a later commit titled as a fix deleted lines of it; about half of such claims are wrong."
+            "a later commit titled as a fix deleted lines of it, which need not have been what was wrong."
         )
     return notes
 
