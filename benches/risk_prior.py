@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from codewm.corpus import szz
 from codewm.corpus.collect import find_clones
-from codewm.corpus.divide import of_tests
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.history import commits_between
@@ -50,8 +49,8 @@ class Part:
     z: F64
     bad: NDArray[np.bool_]
     lines: NDArray[np.int32]
-    code: F64
-    """Tokens added outside tests."""
+    code: NDArray[np.int32]
+    """`risk.code_added`."""
 
 
 def gather(corpus: Path, clones: Path, work: Path, most: int) -> None:
@@ -78,9 +77,6 @@ def gather(corpus: Path, clones: Path, work: Path, most: int) -> None:
         fates, horizon = Fates(part, labels), FitSettings().horizon
         edited = np.unique(part.commit)
         came_out = np.array([fates.came_out(part.commits.oid[c], horizon) for c in edited])
-        code = np.bincount(
-            part.commit, weights=part.tokens_added * ~of_tests(part), minlength=len(part.commits)
-        )
         time = np.maximum.accumulate(part.commits.committer_time)
         until = int(table.division.boundary_time[i]) if pin.role == "train" else int(time[-1])
         np.savez(
@@ -89,7 +85,7 @@ def gather(corpus: Path, clones: Path, work: Path, most: int) -> None:
             came_out=came_out,
             time=time[edited],
             lines=part.commits.lines_added[edited],
-            code=code[edited],
+            code=risk.code_added(part)[edited],
             until=until,
             train=pin.role == "train",
         )
@@ -139,8 +135,7 @@ def test(found: list[Part], scores: dict[str, list[F64]]) -> None:
     of = np.repeat(np.arange(len(found)), [len(p.bad) for p in found])
     era = np.concatenate([np.arange(len(p.bad)) * ERAS // len(p.bad) for p in found])
     lines = np.concatenate([p.lines for p in found])
-    # Eight tokens are about a line.
-    code = np.concatenate([np.round(p.code / 8).astype(np.int32) for p in found])
+    code = np.concatenate([p.code for p in found])
     stacked = np.column_stack([np.concatenate(s) for s in scores.values()])
     commit = np.arange(len(bad))
     bootstrap = Bootstrap(commit, 200)
@@ -198,7 +193,7 @@ def main() -> None:
             "only size": [p.z @ alone[0] for p in held],
             "only history and action": [p.z @ alone[1] for p in held],
             "lines added": [p.lines.astype(np.float64) for p in held],
-            "code outside tests": [p.code for p in held],
+            "code outside tests": [p.code.astype(np.float64) for p in held],
             "fixes to its files": [p.z[:, fixes] for p in held],
         },
     )

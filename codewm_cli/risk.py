@@ -29,8 +29,9 @@ def train_head(repo: Path, as_json: bool, quiet: bool) -> int:
         )
     from codewm.cli.chains import up_to_date
     from codewm.cli.report import risk as write
-    from codewm.corpus import szz
+    from codewm.corpus.fixes import known_fixes
     from codewm.corpus.git import Repository
+    from codewm.corpus.szz import DAY
     from codewm.model.scoring import risk, risk_fit
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.fate import Fates
@@ -47,7 +48,7 @@ def train_head(repo: Path, as_json: bool, quiet: bool) -> int:
         first = len(table.commits) - len(past)
         console.say("judging each against its past", quiet)
         seen = judged(past, settings, wanted)
-        labels = szz.find(repository)
+        labels = known_fixes(repository)
         rows = np.flatnonzero(seen.judged)
         channels = {name: values[rows] for name, values in seen.conformal.items()}
         x = risk.features(table, rows + first, channels)
@@ -56,17 +57,20 @@ def train_head(repo: Path, as_json: bool, quiet: bool) -> int:
         time = np.maximum.accumulate(commits.committer_time).astype(np.float64)
         fates = Fates(table, labels)
         came_out = [fates.came_out(seen.oids[c], fit_settings.horizon) for c in rows.tolist()]
+        names = risk.names(model)
         data = risk_fit.Data(
-            risk.names(model),
-            x,
-            time[rows + first],
-            np.array(came_out),
-            past.lines_added[rows],
-            float(time[-1]),
+            names=names,
+            x=x,
+            time=time[rows + first],
+            came_out=np.array(came_out),
+            lines=past.lines_added[rows],
+            code=risk.code_added(table)[rows + first],
+            newest=float(time[-1]),
+            prior=risk_fit.prior(names),
         )
         console.say("fitting", quiet)
         fitted, tested = risk_fit.fit(data, fit_settings)
-        old = data.newest - data.time >= fit_settings.horizon * szz.DAY
+        old = data.newest - data.time >= fit_settings.horizon * DAY
         head = risk.Head(
             names=data.names,
             centre=tuple(fitted.centre.tolist()),

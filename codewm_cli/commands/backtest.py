@@ -68,8 +68,8 @@ def replayed(
 ) -> Backtest:
     """Replay and judge."""
     from codewm.cli.chains import up_to_date
-    from codewm.corpus import szz
     from codewm.corpus.experience import FEATURES, experience
+    from codewm.corpus.fixes import known_fixes
     from codewm.model.scoring.backtest import History, backtest
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.fate import Fates
@@ -110,7 +110,7 @@ def replayed(
         time=table.commits.committer_time[first:],
         baselines={"lines added": past.lines_added.astype(float), "fixes to its files": fixes},
     )
-    return backtest(seen, history, Fates(table, szz.find(repository)), budget, start)
+    return backtest(seen, history, Fates(table, known_fixes(repository)), budget, start)
 
 
 def _start(repository: Repository, table: EditTable, weeks: int | None, since: str | None) -> int:

@@ -75,10 +75,10 @@ def run(
 
         def fates() -> Fates:
             from codewm.cli.chains import up_to_date
-            from codewm.corpus import szz
+            from codewm.corpus.fixes import known_fixes
 
             table, _ = up_to_date(repository, quiet)
-            return Fates(table, szz.find(repository))
+            return Fates(table, known_fixes(repository))
 
         found = explain(repository, target, chosen, fates, settings, ExplainSettings(units=units), warn)
         risks = None

@@ -55,11 +55,15 @@ def _ranking(tested: Tested) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("score", no_wrap=True)
-    for heading in ("same size", "same size and time", "any size", "risk minus it"):
+    for heading in ("same size", "same size and time", "same code, no tests", "risk minus it"):
         table.add_column(heading, justify="right", no_wrap=True)
     for i, row in enumerate(tested.rows):
         less = "" if i == 0 else f"{row.less[0]:+.2f} ({row.less[1]:+.2f} to {row.less[2]:+.2f})"
-        cells = (row.name, figure(row.size_matched), figure(row.time_matched), figure(row.auroc), less)
+        cells = (
+            row.name,
+            *(figure(f) for f in (row.size_matched, row.time_matched, tested.same_code[i])),
+            less,
+        )
         table.add_row(*(Text(c) for c in cells))
     return table
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
-from codewm.corpus.divide import is_test
+from codewm.corpus.divide import of_tests
 from codewm.corpus.errors import UserError
 from codewm.corpus.experience import FEATURES as HISTORY, experience
 from codewm.model.scoring.channels import CHANNELS
@@ -79,6 +79,14 @@ def title(name: str) -> str:
     )
 
 
+def code_added(table: EditTable) -> NDArray[np.int32]:
+    """[C] code added outside tests, in lines of eight tokens: the size that labels of fixes know of."""
+    added = table.tokens_added * ~of_tests(table)
+    return np.round(np.bincount(table.commit, weights=added, minlength=len(table.commits)) / 8).astype(
+        np.int32
+    )
+
+
 def features(table: EditTable, rows: NDArray[np.int64], channels: Mapping[str, F64]) -> F64:
     """[n, F] features of the commits `rows` [n] of a table, of which the channels' strengths [n] are known.
 
@@ -86,11 +94,7 @@ def features(table: EditTable, rows: NDArray[np.int64], channels: Mapping[str, F
     """
     commits, every = table.commits, len(table.commits)
     edited = np.bincount(table.commit, minlength=every)
-    tests = (
-        np.array([is_test(p) for p in table.paths], np.bool_)[table.path]
-        if len(table)
-        else np.zeros(0, np.bool_)
-    )
+    tests = of_tests(table)
     actions = np.zeros((every, table.action.shape[1]))
     np.add.at(actions, table.commit, table.action.astype(np.float64))
     each = np.maximum(edited, 1)

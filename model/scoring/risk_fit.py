@@ -67,6 +67,8 @@ class Data:
     """[C] unix seconds when what was wrong came out, within the horizon; inf for the others."""
     lines: NDArray[np.int32]
     """[C] lines added."""
+    code: NDArray[np.int32]
+    """[C] `risk.code_added`."""
     newest: float
     """Unix seconds: until when labels are known."""
     prior: F64
@@ -74,7 +76,7 @@ class Data:
 
     def take(self, index: NDArray[np.int64]) -> Data:
         """Return some of the commits."""
-        one = (self.x[index], self.time[index], self.came_out[index], self.lines[index])
+        one = (self.x[index], self.time[index], self.came_out[index], self.lines[index], self.code[index])
         return Data(self.names, *one, self.newest, self.prior)
 
 
@@ -120,6 +122,10 @@ class Tested:
     bad: tuple[int, int]
     rows: tuple[Ranked, ...]
     """The head, what it is set beside, and the head without one thing at a time."""
+    same_code: tuple[tuple[float, float, float], ...]
+    """Of each row: matched on code added outside tests instead of lines added. Labels blame no tests, so the share of
+    tests tells bad commits from others of as many lines; it cannot here.
+    """
     reliability: tuple[Bin, ...]
     brier: float
     brier_usual: float
@@ -235,17 +241,20 @@ def _test(
     for name, columns in refits:
         scores[name] = _fit(earlier, bad, settings, columns).logits(later.x)
     order = np.arange(len(worse))
-    rows = rank(scores, worse, later.lines, order, BacktestSettings(resamples=settings.resamples))
+    resampled = BacktestSettings(resamples=settings.resamples)
+    rows = rank(scores, worse, later.lines, order, resampled)
+    same_code = tuple(row.size_matched for row in rank(scores, worse, later.code, order, resampled))
     said = 1.0 / (1.0 + np.exp(-scores["risk"]))
     usual = float(bad.mean())
     return Tested(
         commits=(len(bad), len(worse)),
         bad=(int(bad.sum()), int(worse.sum())),
         rows=rows,
+        same_code=same_code,
         reliability=_reliability(said, worse, settings.bins),
         brier=float(np.mean((said - worse) ** 2)),
         brier_usual=float(np.mean((usual - worse) ** 2)),
-        verdict=_verdict(rows),
+        verdict=_verdict(rows, same_code[0]),
     )
 
 
@@ -255,7 +264,7 @@ def _reliability(said: F64, came: Bools, bins: int) -> tuple[Bin, ...]:
     return tuple(Bin(float(said[p].mean()), float(came[p].mean()), len(p)) for p in parts if len(p))
 
 
-def _verdict(rows: Sequence[Ranked]) -> str:
+def _verdict(rows: Sequence[Ranked], same_code: tuple[float, float, float]) -> str:
     value, low, high = rows[0].size_matched
     figure = f"size-matched AUROC {value:.2f}, 95% interval {low:.2f} to {high:.2f}, 0.5 is a coin"
     if low <= 0.5:
@@ -263,13 +272,17 @@ def _verdict(rows: Sequence[Ranked]) -> str:
             "No risk is shown here: among commits of the same size, the head did not surely do better than a coin on "
             f"later commits ({figure}). Use 'codewm score' alone."
         )
-    timed = rows[0].time_matched
-    if timed[1] <= 0.5:
-        return (
-            f"Use it with care: it tells later bad commits from others of the same size ({figure}), but once they are "
-            f"of the same time, too, no longer surely ({timed[0]:.2f}, {timed[1]:.2f} to {timed[2]:.2f})."
-        )
-    return f"It tells later bad commits from others of the same size ({figure})."
+    said = f"It tells later bad commits from others of the same size ({figure})"
+    doubts = {
+        "of the same time, too": rows[0].time_matched,
+        "of as much code outside tests": same_code,
+    }
+    unsure = [
+        f"{what} ({v:.2f}, {lo:.2f} to {hi:.2f})" for what, (v, lo, hi) in doubts.items() if not lo > 0.5
+    ]
+    if unsure:
+        return f"Use it with care: {said[0].lower()}{said[1:]}, but not surely among those {' or '.join(unsure)}."
+    return f"{said}, and of the same time."
 
 
 def figures(tested: Tested) -> dict[str, Any]:
@@ -287,8 +300,9 @@ def figures(tested: Tested) -> dict[str, Any]:
                 "auroc": list(r.auroc),
                 "auroc_size_matched": list(r.size_matched),
                 "auroc_size_and_time_matched": list(r.time_matched),
+                "auroc_same_code": list(same),
                 "less": list(r.less),
             }
-            for r in tested.rows
+            for r, same in zip(tested.rows, tested.same_code, strict=True)
         ],
     }

@@ -113,7 +113,7 @@ def made_up(n: int, tells: float, seed: int = 0) -> Data:
         "action.location",
     )
     lines = rng.integers(1, 40, n).astype(np.int32)
-    return Data(names, x, time, np.where(bad, time + 10 * DAY, np.inf), lines, n * DAY, np.zeros(6))
+    return Data(names, x, time, np.where(bad, time + 10 * DAY, np.inf), lines, lines, n * DAY, np.zeros(6))
 
 
 def test_what_tells_is_found() -> None:
