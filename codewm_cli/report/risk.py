@@ -37,7 +37,8 @@ def to_text(head: Head, tested: Tested) -> Group:
         Text("Is what it says what comes? (later commits, a fifth of them in each row)", style="bold"),
         _reliability(tested),
         Text(
-            f"Squared error {tested.brier:.4f}; of always saying {head.usual:.0%} it is about {tested.brier_usual:.4f}."
+            f"Squared error {tested.brier:.4f}; of always saying {tested.bad[0] / tested.commits[0]:.0%}, the share of "
+            f"the earlier commits, {tested.brier_usual:.4f}."
         ),
         Text(""),
         Text(

@@ -74,9 +74,8 @@ def title(name: str) -> str:
     group, _, rest = name.partition(".")
     if group == "channel":
         return f"surprise: {TITLES.get(rest, rest.replace('_', ' '))}"
-    return {"size": SIZE, "history": HISTORY}.get(group, {}).get(
-        rest, f"kind of edit: {rest.replace('_', ' ')}"
-    )
+    said = {"size": SIZE, "history": HISTORY, "action": _ACTIONS}.get(group, {})
+    return said.get(rest, rest.replace("_", " "))
 
 
 def code_added(table: EditTable) -> NDArray[np.int32]:
