@@ -44,11 +44,13 @@ class FitSettings:
     least_fit: int = 30
     """Bad commits in the earlier part; with fewer, a head of so many features learns their accidents."""
     least_test: int = 10
-    strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    strengths: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003)
     """Inverse regularisation, the strongest first."""
     folds: int = 5
-    lead: float = 3.0
-    """The prior's feature is its log-odds times this; the larger, the less it is held back."""
+    lead: float = 10.0
+    """The prior's feature is its log-odds times this; the larger, the less it is held back. Like `strengths`, chosen on
+    training repositories (docs/lab-log.md).
+    """
     bins: int = 5
     """Of the reliability table."""
     resamples: int = 1_000
