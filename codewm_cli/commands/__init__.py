@@ -27,6 +27,11 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "score": Verb("codewm.cli.commands.score", "Say which commits landed somewhere unexpected, and why."),
     "impact": Verb("codewm.cli.commands.impact", "Say what else a change is likely to need, and why."),
+    "explain": Verb("codewm.cli.commands.explain", "Say why one commit is, or is not, unusual here."),
+    "backtest": Verb(
+        "codewm.cli.commands.backtest",
+        "Replay this repository's history: would the alerts have been worth it?",
+    ),
     "harvest": Verb("codewm.cli.commands.harvest", "Turn the Git history into chains of edits."),
     "train": Verb("codewm.cli.commands.train", "Fit the world model to this repository (needs torch)."),
     "collect": Verb(

@@ -11,9 +11,12 @@ from codewm.cli import config, console
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from codewm.cli.config import ScoreSettings as Configured
     from codewm.corpus.git import Repository
     from codewm.model.scoring.report import Report
+    from codewm.model.scoring.risk import Risk
 
 FORMATS = ("table", "json", "jsonl")
 
@@ -56,6 +59,12 @@ def run(
             help="At most N alerts in M ordinary commits; exit 1 on an alert.",
         ),
     ] = None,
+    risk: Annotated[
+        bool,
+        typer.Option(
+            "--risk", help="Show the risk beside the surprise; 'codewm train --risk' makes it known."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
 ) -> int:
     """Say which commits landed somewhere unexpected, and why.
@@ -65,7 +74,7 @@ def run(
     one). Exits 0 unless a gate (--fail-above, --alert-budget) was asked for and holds back a commit: then
     1.
     """
-    budget = _parse_budget(alert_budget) if alert_budget is not None else None
+    budget = parse_budget(alert_budget) if alert_budget is not None else None
     target = (revisions, staged, worktree)
     if sum(bool(t) for t in target) > 1:
         raise UserError("a range, --staged and --worktree exclude each other", "name one of them")
@@ -79,9 +88,14 @@ def run(
         if shape not in FORMATS:
             raise UserError(f"there is no format '{shape}'", f"write one of {', '.join(FORMATS)}")
         if budget is None and settings.alert_budget is not None:
-            budget = _parse_budget(f"{settings.alert_budget:g}/100")
+            budget = parse_budget(f"{settings.alert_budget:g}/100")
         report = report_on(repository, target, merges, model, settings, budget, quiet)
-    _print(report, shape, quiet)
+        risks = None
+        if risk:
+            from codewm.cli.risk import risks_of
+
+            risks = risks_of(repository, report, staged, model, quiet)
+    _print(report, shape, quiet, risks)
     return _gate(report, settings.fail_above, budget is not None, quiet)
 
 
@@ -121,16 +135,16 @@ def report_on(
     return score(repository, what, chosen, wanted, warn)
 
 
-def _print(report: Report, shape: str, quiet: bool) -> None:
+def _print(report: Report, shape: str, quiet: bool, risks: Mapping[str, Risk] | None) -> None:
     from codewm.cli.report import score as write
 
     if shape == "json":
-        console.data(write.to_json(report))
+        console.data(write.to_json(report, risks))
     elif shape == "jsonl":
-        for line in write.to_jsonl(report):
+        for line in write.to_jsonl(report, risks):
             console.data(line)
     else:
-        console.render(write.to_table(report))
+        console.render(write.to_table(report, risks))
     for note in write.to_notes(report):
         console.say(note, quiet)
 
@@ -153,7 +167,7 @@ def _gate(report: Report, fail_above: float | None, alerts_gate: bool, quiet: bo
     return 1 if held else 0
 
 
-def _parse_budget(text: str) -> tuple[int, int]:
+def parse_budget(text: str) -> tuple[int, int]:
     """Read `N/M`: at most N alerts in M ordinary commits."""
     allowed, slash, per = text.partition("/")
     try:

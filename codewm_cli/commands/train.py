@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -64,6 +64,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest interrupted run, on its own settings.")
     ] = False,
+    risk: Annotated[
+        bool,
+        typer.Option(
+            "--risk", help="Fit the risk head instead: fixes and reverts from surprise and history."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the held-out table as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
 ) -> int:
@@ -71,7 +77,14 @@ def run(
 
     The latest fifth of the edits is held out, and the figures on it are printed beside their nulls. Ctrl-C stops
     early, keeps the best checkpoint, and installs it all the same.
+
+    With --risk, no world model is trained (and torch is not needed): a small head learns which commits were later
+    fixed or reverted, for 'codewm score --risk'.
     """
+    if risk:
+        from codewm.cli.risk import train_head
+
+        return train_head(repo, as_json, quiet)
     if find_spec("torch") is None:
         raise UserError("training needs torch, which is not installed", "pip install 'codewm[train]'")
     # Threads that spin while they wait make training 4x slower as soon as anything else runs (docs/lab-log.md);
@@ -85,7 +98,7 @@ def run(
             home = output.parent
         else:
             repository = _open(stack, repo)
-            tables, sources = _harvest(stack, repository, quiet)
+            tables, sources = _harvest(repository, quiet)
             home = repository.data_dir
             output = output or home / MODEL_FILE
         settings = _settings(minutes, steps, start, seed, device, setting or [])
@@ -132,29 +145,13 @@ def _open(stack: ExitStack, repo: Path) -> Repository:
     return stack.enter_context(Repository.open(repo))
 
 
-def _harvest(
-    stack: ExitStack, repository: Repository, quiet: bool
-) -> tuple[list[EditTable], list[dict[str, Any]]]:
+def _harvest(repository: Repository, quiet: bool) -> tuple[list[EditTable], list[dict[str, Any]]]:
     """Bring the repository's chains up to date and read them."""
-    from codewm.corpus.harvest import Options, harvest, like_stored
-    from codewm.corpus.store import read
+    from codewm.cli.chains import up_to_date
+    from codewm.corpus.harvest import store_path
 
-    chosen = config.for_repository(repository, {}).harvest
-
-    def bar(total: int) -> Callable[[int], object] | None:
-        return None if quiet else stack.enter_context(console.progress("harvesting", total)).advance
-
-    result = harvest(
-        repository,
-        like_stored(
-            repository,
-            Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs),
-        ),
-        None,
-        bar,
-    )
-    table = result.store.table if result.store is not None else read(result.path)
-    return [table], [_source(result.path, result.header)]
+    table, header = up_to_date(repository, quiet)
+    return [table], [_source(store_path(repository), header)]
 
 
 def _corpus_files(places: Sequence[Path]) -> list[Path]:

@@ -5,6 +5,7 @@ inert.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codewm.cli.console import inert
@@ -13,26 +14,40 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from codewm.model.scoring.report import CommitScore, Report, UnitScore
+    from codewm.model.scoring.risk import Risk
+
+    Risks = Mapping[str, Risk]
 
 SCHEMA = "codewm.score/1"
 # Below this size-matched percentile the table gives no reason: something is always the most unusual.
 _NOTABLE = 90.0
+_RISKY = 1.5
 
 
-def to_dict(report: Report) -> dict[str, Any]:
+def to_dict(report: Report, risks: Risks | None = None) -> dict[str, Any]:
     """Return the report as schema `codewm.score/1`; fields are only ever added within a version."""
-    return {**_head(report), "commits": [commit_to_dict(c) for c in report.commits]}
+    return {**_head(report), "commits": [_with_risk(c, risks) for c in report.commits]}
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Report, risks: Risks | None = None) -> str:
     """Return one JSON document; text is escaped to ASCII, so no terminal can be addressed by it."""
-    return json.dumps(to_dict(report), indent=2)
+    return json.dumps(to_dict(report, risks), indent=2)
 
 
-def to_jsonl(report: Report) -> list[str]:
+def to_jsonl(report: Report, risks: Risks | None = None) -> list[str]:
     """Return one line per commit, each with the schema, repository and model it belongs to."""
     head = _head(report)
-    return [json.dumps({**head, **commit_to_dict(c)}) for c in report.commits]
+    return [json.dumps({**head, **_with_risk(c, risks)}) for c in report.commits]
+
+
+def _with_risk(commit: CommitScore, risks: Risks | None) -> dict[str, Any]:
+    """`risk` is there if it was asked for, and null for a commit that has none."""
+    if risks is None:
+        return commit_to_dict(commit)
+    from codewm.cli.report.risk import to_dict as risk_to_dict
+
+    risk = risks.get(commit.oid)
+    return {**commit_to_dict(commit), "risk": None if risk is None else risk_to_dict(risk)}
 
 
 def _head(report: Report) -> dict[str, Any]:
@@ -113,15 +128,18 @@ def _text(s: str) -> str:
     return s.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def to_table(report: Report) -> Table:
-    """Return the table for people, newest commit first."""
+text = _text  # for the other reports
+
+
+def to_table(report: Report, risks: Risks | None = None) -> Table:
+    """Return the table for people, newest commit first; the risk beside the surprise if it was asked for."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("commit", no_wrap=True)
     table.add_column("subject", max_width=28, no_wrap=True, overflow="ellipsis")
-    for title in ("score", "pct", "at size", "lines"):
+    for title in ("score", "pct", "at size", *(["risk"] if risks is not None else []), "lines"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("what drove it", overflow="fold", ratio=1)
     for commit in report.commits:
@@ -132,8 +150,9 @@ def to_table(report: Report) -> Table:
             _decimal(commit.score),
             _whole(commit.percentile),
             _whole(commit.percentile_size_matched),
+            *([] if risks is None else [_percent(risks.get(commit.oid))]),
             f"+{commit.lines_added} -{commit.lines_deleted}",
-            _why(commit),
+            _why(commit) + _why_risk(commit, risks),
         )
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
@@ -166,6 +185,20 @@ def _why(commit: CommitScore) -> str:
     unit = inert(f"{first.path.rpartition('/')[2]}::{first.unit}") + more
     notable = commit.alert or (commit.percentile_size_matched or 0.0) >= _NOTABLE
     return f"{unit}: {inert(first.reasons[0])}" if notable and first.reasons else unit
+
+
+def _percent(risk: Risk | None) -> str:
+    return "-" if risk is None else f"{risk.probability:.0%}"
+
+
+def _why_risk(commit: CommitScore, risks: Risks | None) -> str:
+    """What makes a risk much higher than usual; nothing where it is not."""
+    risk = None if risks is None else risks.get(commit.oid)
+    if risk is None or risk.probability < _RISKY * risk.usual:
+        return ""
+    from codewm.cli.report.risk import in_a_line
+
+    return f"\n{in_a_line(risk)}"
 
 
 def to_notes(report: Report) -> list[str]:
