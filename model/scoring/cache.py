@@ -1,6 +1,6 @@
 """A `Past` in, `<data_dir>/calibration.safetensors` out, and back: why the second run and the hook are fast.
 
-Schema `codewm.calibration/1`. It is only ever a copy of what the history says: anything wrong with it
+Schema `codewm.calibration/2`. It is only ever a copy of what the history says: anything wrong with it
 (damage, another schema, another model) means that it is built again, never an error.
 """
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from codewm.corpus.history import Names
 from codewm.model.scoring.channels import CHANNELS, Edits
+from codewm.model.scoring.ngrams import Grams
 from codewm.model.scoring.past import Past
 
-SCHEMA = "codewm.calibration/1"
+SCHEMA = "codewm.calibration/2"
 FILE_NAME = "calibration.safetensors"
 _COLUMNS = ("commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted")
 _STRINGS = ("oids", "subjects", "paths", "units")
@@ -41,6 +42,10 @@ def save(path: Path, past: Past, key: str) -> bool:
         "start.counts": past.start.counts,
         "gained": past.gained,
         "gained_in": past.gained_in,
+        "start_grams.keys": past.start_grams.keys,
+        "start_grams.counts": past.start_grams.counts,
+        "grams": past.grams,
+        "grams_in": past.grams_in,
     }
     strings = {name: getattr(past, name) for name in _STRINGS}
     meta = {
@@ -88,6 +93,9 @@ def _past(arrays: dict[str, NDArray[np.generic]], meta: dict[str, object]) -> Pa
         start=Names(arrays["start.hashes"], arrays["start.counts"]),  # type: ignore[arg-type]
         gained=arrays["gained"],  # type: ignore[arg-type]
         gained_in=arrays["gained_in"],  # type: ignore[arg-type]
+        start_grams=Grams(arrays["start_grams.keys"], arrays["start_grams.counts"]),  # type: ignore[arg-type]
+        grams=arrays["grams"],  # type: ignore[arg-type]
+        grams_in=arrays["grams_in"],  # type: ignore[arg-type]
         from_root=bool(meta["from_root"]),
         source=str(meta["source"]),
         **strings,  # type: ignore[arg-type]
@@ -107,8 +115,10 @@ def _check(past: Past) -> None:
         and len(past.subjects) == len(past.lines_added) == c
         and len(past.gained) == len(past.gained_in)
         and len(past.start.hashes) == len(past.start.counts)
+        and len(past.start_grams.keys) == len(past.start_grams.counts)
+        and len(past.grams) == len(past.grams_in)
         and all(_within(index, size) for index, size in (
-            (edits.commit, c), (past.gained_in, c), (past.path, len(past.paths)),
+            (edits.commit, c), (past.gained_in, c), (past.grams_in, c), (past.path, len(past.paths)),
             (past.unit, len(past.units)), (edits.kind, 4), (edits.change, 3)))
         and not np.any(np.diff(edits.commit) < 0)
         and not np.any(past.start.hashes[1:] <= past.start.hashes[:-1])

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 import codewm_core as core
 from codewm.corpus.history import Names, Replay, replay
 from codewm.corpus.table import COMMIT_ROOT
-from codewm.model.scoring.settings import NameSettings
+from codewm.model.scoring.ngrams import NO_GRAMS, Bits, bits_of, top_mean
+from codewm.model.scoring.settings import NameSettings, TokenSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
+    from codewm.model.scoring.past import Past
 
 Floats = NDArray[np.float64]
-CHANNELS = ("displacement", "new_identifiers", "doubt")
+CHANNELS = ("displacement", "new_identifiers", "doubt", "bits_added", "bits_removed")
 CHANGES = ("created", "deleted", "modified")
 # Names that need no definition; Python 2's too, because old histories are full of them.
 _BUILTINS = frozenset(vars(builtins)) | {
@@ -63,18 +65,42 @@ class Edits:
         return len(self.commit)
 
 
+@dataclass(frozen=True)
+class Seen(Replay):
+    """What was known when, and what the commits of a table taught."""
+
+    bits: Bits
+    """Of the measured edits, in their order."""
+
+
 def measure(
-    engine: core.Engine, table: EditTable, names: Names, settings: NameSettings, threads: int
-) -> tuple[Edits, Replay]:
-    """Measure every edit of the table that changes code; `names` was known before its first commit."""
+    engine: core.Engine,
+    table: EditTable,
+    names: Names,
+    settings: NameSettings,
+    threads: int,
+    *,
+    past: Past | None = None,
+    tokens: TokenSettings | None = None,
+) -> tuple[Edits, Seen]:
+    """Measure every edit of the table that changes code; `names` was known before its first commit.
+
+    So was `past`, which knows the repository's tokens and edits; without it nothing of them was.
+    """
+    tokens = tokens or TokenSettings()
     rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
     known = replay(names, table)
+    start, grams = (NO_GRAMS, NO_GRAMS.keys) if past is None else (past.start_grams, past.grams)
+    bits = bits_of(table, rows, start, grams, tokens)
     actual, predicted, doubted = displacements(engine, table, rows, threads)
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
     fresh = new_identifiers(table, known, settings)[rows]
     # Before the first commit nothing was known, so that nothing can be new.
-    fresh[(table.commits.flags[table.commit[rows]] & COMMIT_ROOT) != 0] = np.nan
+    root = (table.commits.flags[table.commit[rows]] & COMMIT_ROOT) != 0
+    fresh[root] = np.nan
+    added, removed = top_mean(bits.added, tokens.dearest), top_mean(bits.removed, tokens.dearest)
+    added[root] = np.nan
     is_test = np.array([is_test_path(p) for p in table.paths], dtype=np.bool_)
     edits = Edits(
         row=rows,
@@ -85,13 +111,19 @@ def measure(
         test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
         # The critic has only seen edits of units that were there before and after.
         channels=np.column_stack(
-            [residual(actual, predicted), fresh, np.where(created | deleted, np.nan, doubted)]
+            [
+                residual(actual, predicted),
+                fresh,
+                np.where(created | deleted, np.nan, doubted),
+                added,
+                removed,
+            ]
         ),
         displacement=actual.astype(np.float16),
         length=np.linalg.norm(actual, axis=1),
         predicted=np.linalg.norm(predicted, axis=1),
     )
-    return edits, known
+    return edits, Seen(known.before, known.gained, known.gained_in, bits)
 
 
 def displacements(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.corpus.history import NO_NAMES, HistoryLimit, Names, Replay
-from codewm.model.scoring.channels import CHANNELS, Edits
+from codewm.corpus.history import NO_NAMES, HistoryLimit, Names
+from codewm.model.scoring.channels import CHANNELS, Edits, Seen
+from codewm.model.scoring.ngrams import NO_GRAMS, Grams
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -44,6 +45,12 @@ class Past:
     """[G] names that files gained, in the order of the commits."""
     gained_in: NDArray[np.int32]
     """[G] commit index."""
+    start_grams: Grams
+    """N-grams known before the first commit."""
+    grams: NDArray[np.uint64]
+    """[H] n-grams gained, in the order of the commits."""
+    grams_in: NDArray[np.int32]
+    """[H] commit index."""
     from_root: bool
     """The first commit is the first of the repository: there is no more past than this."""
     source: str
@@ -67,7 +74,7 @@ class Past:
         if last == len(self) - 1:
             return self
         kept = np.flatnonzero(self.edits.commit <= last)
-        known = self.gained_in <= last
+        known, read = self.gained_in <= last, self.grams_in <= last
         return replace(
             self,
             oids=self.oids[: last + 1],
@@ -78,9 +85,11 @@ class Past:
             unit=self.unit[kept],
             gained=self.gained[known],
             gained_in=self.gained_in[known],
+            grams=self.grams[read],
+            grams_in=self.grams_in[read],
         )
 
-    def plus(self, table: EditTable, edits: Edits, known: Replay) -> Past:
+    def plus(self, table: EditTable, edits: Edits, known: Seen) -> Past:
         """Return the past with the commits of a table added, measured with `self.names`."""
         c = len(self)
         paths, path_ids = _joined(self.paths, table.paths)
@@ -97,6 +106,8 @@ class Past:
             units=units,
             gained=np.concatenate([self.gained, known.gained]),
             gained_in=np.concatenate([self.gained_in, known.gained_in + np.int32(c)]),
+            grams=np.concatenate([self.grams, known.bits.gained]),
+            grams_in=np.concatenate([self.grams_in, known.bits.gained_in + np.int32(c)]),
         )
 
     def trimmed(self, limit: HistoryLimit) -> Past:
@@ -112,7 +123,7 @@ class Past:
             return self
         first = min(first, len(self) - 1)
         kept = np.flatnonzero(self.edits.commit >= first)
-        known = self.gained_in >= first
+        known, read = self.gained_in >= first, self.grams_in >= first
         edits = take(self.edits, kept)
         return replace(
             self,
@@ -125,12 +136,17 @@ class Past:
             start=self.start.plus(self.gained[~known]),
             gained=self.gained[known],
             gained_in=self.gained_in[known] - np.int32(first),
+            start_grams=self.start_grams.plus(self.grams[~read]),
+            grams=self.grams[read],
+            grams_in=self.grams_in[read] - np.int32(first),
             from_root=False,
         )
 
 
-def empty_past(names: Names = NO_NAMES, *, from_root: bool = True, source: str = "live") -> Past:
-    """Return a past without commits, in which `names` are known."""
+def empty_past(
+    names: Names = NO_NAMES, *, from_root: bool = True, source: str = "live", grams: Grams = NO_GRAMS
+) -> Past:
+    """Return a past without commits, in which `names` and `grams` are known."""
     no_index = np.empty(0, np.int32)
     return Past(
         oids=[],
@@ -144,6 +160,9 @@ def empty_past(names: Names = NO_NAMES, *, from_root: bool = True, source: str =
         start=names,
         gained=np.empty(0, np.uint64),
         gained_in=no_index,
+        start_grams=grams,
+        grams=np.empty(0, np.uint64),
+        grams_in=no_index,
         from_root=from_root,
         source=source,
     )

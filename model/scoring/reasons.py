@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 4
 # Channels as people read them.
-TITLES = {"displacement": "displacement", "new_identifiers": "new identifiers", "doubt": "doubt"}
+TITLES = {
+    "displacement": "displacement",
+    "new_identifiers": "new identifiers",
+    "doubt": "doubt",
+    "bits_added": "added code",
+    "bits_removed": "removed code",
+}
 
 
 def displacement(raw: float, median: float, change: str) -> str:
@@ -33,6 +39,25 @@ def doubt(percentile: float) -> str:
         "doubt: looks more like code that was spoilt (a line lost, swapped or turned around) than "
         f"{min(percentile, 99.0):.0f}% of edits of its size here"
     )
+
+
+def added_bits(raw: float, percentile: float, shown: list[str]) -> str:
+    """Say how unlike this repository's code the added tokens are, and which."""
+    text = (
+        f"added code: its least expected tokens cost {raw:.0f} bits each by what this repository wrote before"
+    )
+    return _rare(text, percentile, shown)
+
+
+def removed_bits(raw: float, percentile: float, shown: list[str]) -> str:
+    """Say how unique here the removed tokens were, and which."""
+    text = f"removed code: its least common tokens cost {raw:.0f} bits each by what this repository has elsewhere"
+    return _rare(text, percentile, shown)
+
+
+def _rare(text: str, percentile: float, shown: list[str]) -> str:
+    more = f": {', '.join(shown)}" if shown else ""
+    return f"{text}, more than {min(percentile, 99.0):.0f}% of edits of its size here{more}"
 
 
 def new_identifiers(table: EditTable, known: Replay, nothing_defines: NDArray[np.bool_], row: int) -> str:

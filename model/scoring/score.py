@@ -22,18 +22,19 @@ from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
 from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata, unresolved
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unresolved
 from codewm.model.scoring.combine import noisy_or, per_commit, surprise
 from codewm.model.scoring.engine_model import ScoringModel
-from codewm.model.scoring.gather import past_before
+from codewm.model.scoring.gather import measured, past_before
+from codewm.model.scoring.ngrams import grams_of_tree
 from codewm.model.scoring.past import Past, concatenate, empty_past
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
+from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
     from codewm.corpus.git import CommitRecord, Repository
-    from codewm.corpus.history import Replay
     from codewm.corpus.table import EditTable
 
 Floats = NDArray[np.float64]
@@ -70,9 +71,11 @@ def score(
     past, source = past_before(repo, base, model, settings, warn)
     if records[0].boundary:
         # A shallow clone ends here: its own tree is the earliest thing that is known.
-        past = empty_past(names_of_tree(repo, records[0].oid, settings.history), from_root=False)
+        names = names_of_tree(repo, records[0].oid, settings.history)
+        grams = grams_of_tree(repo, records[0].oid, settings.tokens)
+        past = empty_past(names, from_root=False, grams=grams)
     table = harvest_live(repo, records, window=model.window, action=model.action)
-    edits, known = measure(model.engine, table, past.names, settings.names, settings.threads)
+    edits, known = measured(table, past, model, settings)
     judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
@@ -228,7 +231,7 @@ class _Writer:
 
     table: EditTable
     edits: Edits
-    known: Replay
+    known: Seen
     judged: Judged
     past: Past
     model: ScoringModel
@@ -326,12 +329,26 @@ class _Writer:
         for name in speaking:
             if name == "new_identifiers":
                 said.append(reasons.new_identifiers(self.table, self.known, self._unresolved, row))
+            elif name in ("bits_added", "bits_removed"):
+                said.append(self._bits(name, i, row, channels[name]))
             elif name == "doubt":
                 said.append(reasons.doubt(channels[name].percentile_size_matched or 0.0))
             else:
                 raw, median = float(self.edits.channels[i, 0]), float(judged[name].median[i])
                 said.append(reasons.displacement(raw, median, CHANGES[self.edits.change[i]]))
         return tuple(said)
+
+    def _bits(self, name: str, i: int, row: int, channel: Channel) -> str:
+        """What an edit adds or removes, in bits and words."""
+        table, came = self.table, name == "bits_added"
+        state = int((table.after if came else table.before)[row])
+        tokens = table.tokens[int(table.offsets[state]) : int(table.offsets[state + 1])]
+        positions, bits = (self.known.bits.added if came else self.known.bits.removed).of(i)
+        part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
+        names = [table.names[k] for k in table.name_ids[part]] if came else []
+        shown = words(tokens, positions, bits, names, reasons.NAMES_SHOWN)
+        say = reasons.added_bits if came else reasons.removed_bits
+        return say(channel.raw or 0.0, channel.percentile_size_matched or 0.0, shown)
 
     def _neighbours(self, i: int) -> tuple[Neighbour, ...]:
         """The past edits whose displacements point most nearly the same way."""

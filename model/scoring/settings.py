@@ -31,6 +31,20 @@ class NameSettings:
 
 
 @dataclass(frozen=True)
+class TokenSettings:
+    """The n-gram cache of the channels of bits (`ngrams`), chosen by benches/injected.py."""
+
+    order: int = 3
+    """Longest n-gram."""
+    own: int = 1
+    """Occurrences of an n-gram not counted when it is removed: it was there to be removed."""
+    dearest: int = 3
+    """An edit costs the mean of its so many dearest tokens: a sum is its size, a mean drowns them."""
+    tree_bytes: int = 20_000_000
+    """Python source read of the starting tree, in path order."""
+
+
+@dataclass(frozen=True)
 class CalibrationSettings:
     """How a raw value becomes a percentile and a p-value (`calibrate`)."""
 
@@ -63,6 +77,7 @@ class ScoreSettings:
 
     history: HistoryLimit = field(default_factory=HistoryLimit)
     names: NameSettings = field(default_factory=NameSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     combine: CombineSettings = field(default_factory=CombineSettings)
     alert_budget: tuple[int, int] = (2, 100)

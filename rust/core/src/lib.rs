@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod batch;
+pub mod changes;
 pub mod chains;
 pub mod decode;
 mod descent;
@@ -12,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod incremental;
 pub mod miner;
+pub mod ngram;
 mod pieces;
 mod statements;
 pub mod suites;

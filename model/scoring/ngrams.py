@@ -1,0 +1,147 @@
+"""Token states in commit order in, the bits of what each edit adds and removes out, as of each commit's date.
+
+The n-gram cache of the core knows the tree that the history starts from and learns each commit after it was
+measured. What it knows is kept as n-grams of full order and their counts: sorted arrays, which merge and cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import codewm_core as core
+
+if TYPE_CHECKING:
+    from codewm.corpus.git import Repository
+    from codewm.corpus.table import EditTable
+    from codewm.model.scoring.settings import TokenSettings
+
+Floats = NDArray[np.float64]
+Keys = NDArray[np.uint64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Grams:
+    """N-grams of a repository as of a date."""
+
+    keys: Keys
+    """[G] ascending; see `codewm_core.NgramCache`."""
+    counts: NDArray[np.uint32]
+    """[G] how often each occurred."""
+
+    def plus(self, gained: Keys) -> Grams:
+        """Return the knowledge after `gained`, in which an n-gram may repeat."""
+        if len(gained) == 0:
+            return self
+        everything = np.concatenate([self.keys, gained])
+        weights = np.concatenate([self.counts, np.ones(len(gained), np.uint32)])
+        keys, where = np.unique(everything, return_inverse=True)
+        counts = np.bincount(where.ravel(), weights=weights, minlength=len(keys))
+        return Grams(keys, counts.astype(np.uint32))
+
+
+NO_GRAMS = Grams(np.empty(0, np.uint64), np.empty(0, np.uint32))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bits of the tokens of N edits."""
+
+    position: I32
+    """[T] place of the token in its state."""
+    bits: NDArray[np.float32]
+    """[T]"""
+    offsets: I64
+    """[N + 1] of the edits in both."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, edit: int) -> tuple[I32, NDArray[np.float32]]:
+        """Return positions and bits of one edit's tokens."""
+        part = slice(int(self.offsets[edit]), int(self.offsets[edit + 1]))
+        return self.position[part], self.bits[part]
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What N edits cost, and what the commits taught."""
+
+    added: Cost
+    removed: Cost
+    gained: Keys
+    """[G] n-grams gained, in the order of the commits."""
+    gained_in: I32
+    """[G] commit index in the table."""
+
+
+def grams_of_tree(repo: Repository, revision: str, settings: TokenSettings) -> Grams:
+    """Count the n-grams of the Python files of `revision`, in path order; '' (before the root) has none."""
+    if not revision:
+        return NO_GRAMS
+    oids, size = [], 0
+    for _, oid, length, *_ in repo.tree_python_blobs(revision):
+        size += length
+        if size > settings.tree_bytes:
+            break
+        oids.append(oid)
+    sources = [blob for _, blob in repo.read_blobs(oids) if blob is not None]
+    return Grams(*core.NgramCache(settings.order).count(sources))
+
+
+def bits_of(
+    table: EditTable, rows: I64, start: Grams, gained: Keys, settings: TokenSettings, *, learn: bool = True
+) -> Bits:
+    """Measure the rows [N] of a table, commit by commit, by what was known before each commit.
+
+    Known at first are `start` and the n-grams `gained` since. Without `learn`, commits do not learn from each other.
+    """
+    cache = core.NgramCache(settings.order)
+    cache.add(start.keys, start.counts)
+    cache.add(gained)
+    commit = table.commit[rows]
+    bounds = [0, *(np.flatnonzero(np.diff(commit)) + 1).tolist(), len(rows)] if len(rows) else [0]
+    if not learn:
+        bounds = [0, len(rows)]
+    costs: tuple[list[_Part], list[_Part]] = ([], [])
+    keys, keys_in = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
+    for low, high in pairwise(bounds):
+        part = rows[low:high]
+        states = table.states(table.before[part]), table.states(table.after[part])
+        for found, cost in zip(costs, cache.costs(*states, settings.own), strict=True):
+            found.append(cost)
+        if learn:
+            new, _ = cache.gained(*states)
+            cache.add(new)
+            keys.append(new)
+            keys_in.append(np.full(len(new), commit[low], np.int32))
+    return Bits(_joined(costs[0]), _joined(costs[1]), np.concatenate(keys), np.concatenate(keys_in))
+
+
+_Part = tuple[I32, NDArray[np.float32], I64]
+
+
+def _joined(parts: list[_Part]) -> Cost:
+    if not parts:
+        return Cost(np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(1, np.int64))
+    counts = np.concatenate([np.diff(p[2]) for p in parts])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Cost(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), offsets)
+
+
+def top_mean(cost: Cost, k: int) -> Floats:
+    """[N] mean bits of each edit's k dearest tokens (of all, where there are fewer); NaN where there are none."""
+    counts = np.diff(cost.offsets)
+    edit = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((-cost.bits, edit))
+    rank = np.arange(len(order)) - np.repeat(cost.offsets[:-1], counts)
+    chosen = order[rank < k]
+    total = np.bincount(edit[chosen], weights=cost.bits[chosen], minlength=len(counts))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / np.where(counts > 0, np.minimum(counts, k), np.nan), dtype=np.float64)
