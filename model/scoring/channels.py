@@ -92,6 +92,21 @@ def measure(
     known = replay(names, table)
     start, grams = (NO_GRAMS, NO_GRAMS.keys) if past is None else (past.start_grams, past.grams)
     bits = bits_of(table, rows, start, grams, tokens)
+    seen = Seen(known.before, known.gained, known.gained_in, bits)
+    return assemble(engine, table, rows, seen, settings, threads, tokens), seen
+
+
+def assemble(
+    engine: core.Engine,
+    table: EditTable,
+    rows: NDArray[np.int64],
+    known: Seen,
+    settings: NameSettings,
+    threads: int,
+    tokens: TokenSettings,
+) -> Edits:
+    """Put the channels of rows together from what was known before each."""
+    bits = known.bits
     actual, predicted, doubted = displacements(engine, table, rows, threads)
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
@@ -102,7 +117,7 @@ def measure(
     added, removed = top_mean(bits.added, tokens.dearest), top_mean(bits.removed, tokens.dearest)
     added[root] = np.nan
     is_test = np.array([is_test_path(p) for p in table.paths], dtype=np.bool_)
-    edits = Edits(
+    return Edits(
         row=rows,
         commit=table.commit[rows],
         size=table.tokens_added[rows] + table.tokens_removed[rows],
@@ -123,7 +138,6 @@ def measure(
         length=np.linalg.norm(actual, axis=1),
         predicted=np.linalg.norm(predicted, axis=1),
     )
-    return edits, Seen(known.before, known.gained, known.gained_in, bits)
 
 
 def displacements(

@@ -68,6 +68,13 @@ class Cost:
         part = slice(int(self.offsets[edit]), int(self.offsets[edit + 1]))
         return self.position[part], self.bits[part]
 
+    def take(self, edits: I64) -> Cost:
+        """Return the costs of the edits [M] by index."""
+        counts = np.diff(self.offsets)[edits]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        flat = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][edits] - offsets[:-1], counts)
+        return Cost(self.position[flat], self.bits[flat], offsets)
+
 
 @dataclass(frozen=True)
 class Bits:
@@ -95,33 +102,53 @@ def grams_of_tree(repo: Repository, revision: str, settings: TokenSettings) -> G
     return Grams(*core.NgramCache(settings.order).count(sources))
 
 
-def bits_of(
-    table: EditTable, rows: I64, start: Grams, gained: Keys, settings: TokenSettings, *, learn: bool = True
-) -> Bits:
+class Walk:
+    """A cache on its way through time."""
+
+    def __init__(self, start: Grams, settings: TokenSettings) -> None:
+        self._settings = settings
+        self._cache = core.NgramCache(settings.order)
+        self._cache.add(start.keys, start.counts)
+        self._costs: tuple[list[_Part], list[_Part]] = ([], [])
+        self._gained = [np.empty(0, np.uint64)]
+        self._gained_in = [np.empty(0, np.int32)]
+
+    def learn(self, grams: Keys) -> None:
+        """Let time pass: these n-grams were gained."""
+        self._cache.add(grams)
+
+    def measure(self, table: EditTable, rows: I64) -> None:
+        """Measure edits by what is known now."""
+        states = table.states(table.before[rows]), table.states(table.after[rows])
+        for found, cost in zip(self._costs, self._cache.costs(*states, self._settings.own), strict=True):
+            found.append(cost)
+
+    def follow(self, table: EditTable, rows: I64) -> None:
+        """Learn edits of one commit."""
+        new, _ = self._cache.gained(table.states(table.before[rows]), table.states(table.after[rows]))
+        self._cache.add(new)
+        self._gained.append(new)
+        self._gained_in.append(np.full(len(new), table.commit[rows[0]], np.int32))
+
+    def bits(self) -> Bits:
+        """Everything measured, in that order, and everything learnt from `follow`."""
+        added, removed = (_joined(parts) for parts in self._costs)
+        return Bits(added, removed, np.concatenate(self._gained), np.concatenate(self._gained_in))
+
+
+def bits_of(table: EditTable, rows: I64, start: Grams, gained: Keys, settings: TokenSettings) -> Bits:
     """Measure the rows [N] of a table, commit by commit, by what was known before each commit.
 
-    Known at first are `start` and the n-grams `gained` since. Without `learn`, commits do not learn from each other.
+    Known at first are `start` and the n-grams `gained` since.
     """
-    cache = core.NgramCache(settings.order)
-    cache.add(start.keys, start.counts)
-    cache.add(gained)
+    walk = Walk(start, settings)
+    walk.learn(gained)
     commit = table.commit[rows]
     bounds = [0, *(np.flatnonzero(np.diff(commit)) + 1).tolist(), len(rows)] if len(rows) else [0]
-    if not learn:
-        bounds = [0, len(rows)]
-    costs: tuple[list[_Part], list[_Part]] = ([], [])
-    keys, keys_in = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
     for low, high in pairwise(bounds):
-        part = rows[low:high]
-        states = table.states(table.before[part]), table.states(table.after[part])
-        for found, cost in zip(costs, cache.costs(*states, settings.own), strict=True):
-            found.append(cost)
-        if learn:
-            new, _ = cache.gained(*states)
-            cache.add(new)
-            keys.append(new)
-            keys_in.append(np.full(len(new), commit[low], np.int32))
-    return Bits(_joined(costs[0]), _joined(costs[1]), np.concatenate(keys), np.concatenate(keys_in))
+        walk.measure(table, rows[low:high])
+        walk.follow(table, rows[low:high])
+    return walk.bits()
 
 
 _Part = tuple[I32, NDArray[np.float32], I64]
