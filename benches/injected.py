@@ -57,6 +57,10 @@ class Measured:
     """[N] commit that the edit was taken from."""
     edits: Edits
     seen: Seen
+    whole: Past
+    """What they were measured by."""
+    history: EditTable
+    """What that was made from."""
     past: Past
     """What they are compared with: the commits before the first of them."""
 
@@ -113,6 +117,8 @@ def measure_clone(path: Path, model: ScoringModel, settings: ScoreSettings, coun
         known[kept],
         edits,
         seen,
+        past,
+        found.table,
         past.until(first - 1),
     )
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.corpus.history import name_hash
-from codewm.model.scoring.channels import Edits, Seen, assemble
-from codewm.model.scoring.ngrams import Bits, Walk
+from codewm.model.scoring.channels import Edits, Seen, add_novelty, assemble
+from codewm.model.scoring.ngrams import bits_alone
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -33,21 +33,17 @@ def measure_alone(
     of_use = known[np.repeat(table.commit, np.diff(table.name_offsets))]
     before = np.zeros(len(table.name_ids), np.int32)
     hashes = name_hash(table.names)
-    walk = Walk(past.start_grams, settings.tokens)
-    order = np.argsort(known[table.commit[rows]], kind="stable")
-    at = known[table.commit[rows]][order]
-    learnt = 0
-    for date in np.unique(at).tolist():
+    for date in np.unique(of_use).tolist():
         uses = of_use == date
-        if uses.any():
-            names = past.until(date - 1).names if date else past.start
-            before[uses] = names.look_up(hashes[table.name_ids[uses]])
-        low, high = np.searchsorted(past.grams_in, [learnt, date])
-        walk.learn(past.grams[low:high])
-        walk.measure(table, rows[order[at == date]])
-        learnt = date
-    bits = walk.bits()
-    back = np.argsort(order, kind="stable")
-    bits = Bits(bits.added.take(back), bits.removed.take(back), bits.gained, bits.gained_in)
-    seen = Seen(before, past.gained[:0], past.gained_in[:0], bits)
-    return assemble(model.engine, table, rows, seen, settings.names, settings.threads, settings.tokens), seen
+        names = past.until(date - 1).names if date else past.start
+        before[uses] = names.look_up(hashes[table.name_ids[uses]])
+    at = known[table.commit[rows]]
+    words, syntax = (
+        bits_alone(table, rows, at, lore, grams)
+        for lore, grams in ((past.words, settings.tokens.words), (past.syntax, settings.tokens.syntax))
+    )
+    seen = Seen(before, past.gained[:0], past.gained_in[:0], words, syntax)
+    edits = assemble(model.engine, table, rows, seen, settings.names, settings.threads)
+    dates = past.edits.commit.astype(np.int64)
+    add_novelty(edits, at, [past.edits], dates, table.action_id, settings.novelty)
+    return edits, seen

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from codewm.corpus.history import Names
 from codewm.model.scoring.channels import CHANNELS, Edits
-from codewm.model.scoring.ngrams import Grams
+from codewm.model.scoring.ngrams import Grams, Lore
 from codewm.model.scoring.past import Past
+from codewm.model.scoring.syntax import SYNTAX_SIZE
 
 SCHEMA = "codewm.calibration/2"
 FILE_NAME = "calibration.safetensors"
-_COLUMNS = ("commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted")
+_COLUMNS = (
+    "commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted", "net", "action",
+)  # fmt: skip
+_LORES = ("words", "syntax")
 _STRINGS = ("oids", "subjects", "paths", "units")
 
 
@@ -42,11 +46,11 @@ def save(path: Path, past: Past, key: str) -> bool:
         "start.counts": past.start.counts,
         "gained": past.gained,
         "gained_in": past.gained_in,
-        "start_grams.keys": past.start_grams.keys,
-        "start_grams.counts": past.start_grams.counts,
-        "grams": past.grams,
-        "grams_in": past.grams_in,
     }
+    for name in _LORES:
+        lore: Lore = getattr(past, name)
+        arrays |= {f"{name}.keys": lore.start.keys, f"{name}.counts": lore.start.counts}
+        arrays |= {f"{name}.gained": lore.gained, f"{name}.gained_in": lore.gained_in}
     strings = {name: getattr(past, name) for name in _STRINGS}
     meta = {
         "schema": SCHEMA,
@@ -93,15 +97,19 @@ def _past(arrays: dict[str, NDArray[np.generic]], meta: dict[str, object]) -> Pa
         start=Names(arrays["start.hashes"], arrays["start.counts"]),  # type: ignore[arg-type]
         gained=arrays["gained"],  # type: ignore[arg-type]
         gained_in=arrays["gained_in"],  # type: ignore[arg-type]
-        start_grams=Grams(arrays["start_grams.keys"], arrays["start_grams.counts"]),  # type: ignore[arg-type]
-        grams=arrays["grams"],  # type: ignore[arg-type]
-        grams_in=arrays["grams_in"],  # type: ignore[arg-type]
+        words=_lore(arrays, "words"),
+        syntax=_lore(arrays, "syntax"),
         from_root=bool(meta["from_root"]),
         source=str(meta["source"]),
         **strings,  # type: ignore[arg-type]
     )
     _check(past)
     return past
+
+
+def _lore(arrays: dict[str, NDArray[np.generic]], name: str) -> Lore:
+    start = Grams(arrays[f"{name}.keys"], arrays[f"{name}.counts"])  # type: ignore[arg-type]
+    return Lore(start, arrays[f"{name}.gained"], arrays[f"{name}.gained_in"])  # type: ignore[arg-type]
 
 
 def _check(past: Past) -> None:
@@ -115,16 +123,28 @@ def _check(past: Past) -> None:
         and len(past.subjects) == len(past.lines_added) == c
         and len(past.gained) == len(past.gained_in)
         and len(past.start.hashes) == len(past.start.counts)
-        and len(past.start_grams.keys) == len(past.start_grams.counts)
-        and len(past.grams) == len(past.grams_in)
+        and edits.net.shape == (n, SYNTAX_SIZE)
+        and edits.action.ndim == 2
+        and all(_fits(lore, c) for lore in (past.words, past.syntax))
         and all(_within(index, size) for index, size in (
-            (edits.commit, c), (past.gained_in, c), (past.grams_in, c), (past.path, len(past.paths)),
+            (edits.commit, c), (past.gained_in, c), (past.path, len(past.paths)),
             (past.unit, len(past.units)), (edits.kind, 4), (edits.change, 3)))
         and not np.any(np.diff(edits.commit) < 0)
         and not np.any(past.start.hashes[1:] <= past.start.hashes[:-1])
     )  # fmt: skip
     if not fits:
         raise ValueError("its parts do not fit together")
+
+
+def _fits(lore: Lore, commits: int) -> bool:
+    return (
+        len(lore.start.keys) == len(lore.start.counts)
+        and len(lore.gained) == len(lore.gained_in)
+        and _within(lore.gained_in, commits)
+        and not np.any(np.diff(lore.gained_in) < 0)
+        and lore.start.keys.dtype == lore.gained.dtype == np.uint64
+        and lore.start.counts.dtype == np.uint32
+    )
 
 
 def _within(index: NDArray[np.generic], size: int) -> bool:

@@ -15,7 +15,7 @@ from codewm.corpus.history import harvest_live, history, names_of_tree
 from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring import cache
 from codewm.model.scoring.channels import Edits, Seen, measure
-from codewm.model.scoring.ngrams import grams_of_tree
+from codewm.model.scoring.ngrams import lores_of_tree
 from codewm.model.scoring.past import Past, empty_past, take
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def build(
     """Measure the history before `base`, `base` included."""
     found = history(repo, base, settings.history, window=model.window, action=model.action)
     names = names_of_tree(repo, found.before, settings.history)
-    grams = grams_of_tree(repo, found.before, settings.tokens)
-    start = empty_past(names, from_root=not found.before, source=found.source, grams=grams)
+    lores = lores_of_tree(repo, found.before, settings.tokens)
+    start = empty_past(names, from_root=not found.before, source=found.source, lores=lores)
     edits, known = measured(found.table, start, model, settings)
     # The first commit of a repository puts things there; it is no example of how they move.
     moving = (found.table.commits.flags[edits.commit] & COMMIT_ROOT) == 0
@@ -80,6 +80,7 @@ def measured(
         settings.threads,
         past=past,
         tokens=settings.tokens,
+        novelty=settings.novelty,
     )
 
 
@@ -106,6 +107,6 @@ def _is_enough(past: Past, stored: Past) -> bool:
 
 def _key(model: ScoringModel, settings: ScoreSettings) -> str:
     """Name everything that raw values depend on."""
-    limits = (settings.history, settings.names, settings.tokens)
+    limits = (settings.history, settings.names, settings.tokens, settings.novelty)
     parts = (model.digest, core.TOKENIZER_ID, model.window, model.action, *limits)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.model.scoring.syntax import SYNTAX
 
 if TYPE_CHECKING:
     from codewm.corpus.git import Repository
     from codewm.corpus.table import EditTable
-    from codewm.model.scoring.settings import TokenSettings
+    from codewm.model.scoring.settings import GramSettings, TokenSettings
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]
@@ -88,10 +89,49 @@ class Bits:
     """[G] commit index in the table."""
 
 
-def grams_of_tree(repo: Repository, revision: str, settings: TokenSettings) -> Grams:
-    """Count the n-grams of the Python files of `revision`, in path order; '' (before the root) has none."""
+@dataclass(frozen=True)
+class Lore:
+    """N-grams of one kind that a history taught: what it started with, and what each commit added."""
+
+    start: Grams
+    gained: Keys
+    """[G] in the order of the commits."""
+    gained_in: I32
+    """[G] commit index."""
+
+    def until(self, last: int) -> Lore:
+        """Return what was known after commit `last`."""
+        known = self.gained_in <= last
+        return Lore(self.start, self.gained[known], self.gained_in[known])
+
+    def since(self, first: int) -> Lore:
+        """Return the same knowledge, of which what is older than commit `first` is where it starts."""
+        late = self.gained_in >= first
+        return Lore(
+            self.start.plus(self.gained[~late]), self.gained[late], self.gained_in[late] - np.int32(first)
+        )
+
+    def plus(self, bits: Bits, commits: int) -> Lore:
+        """Return the knowledge after more commits, which follow the first `commits`."""
+        return Lore(
+            self.start,
+            np.concatenate([self.gained, bits.gained]),
+            np.concatenate([self.gained_in, bits.gained_in + np.int32(commits)]),
+        )
+
+
+def lore_of(start: Grams) -> Lore:
+    """Return what is known before the first commit."""
+    return Lore(start, np.empty(0, np.uint64), np.empty(0, np.int32))
+
+
+NO_LORE = lore_of(NO_GRAMS)
+
+
+def lores_of_tree(repo: Repository, revision: str, settings: TokenSettings) -> tuple[Lore, Lore]:
+    """Count the n-grams of words and of syntax in the Python files of `revision`; '' (before the root) has none."""
     if not revision:
-        return NO_GRAMS
+        return NO_LORE, NO_LORE
     oids, size = [], 0
     for _, oid, length, *_ in repo.tree_python_blobs(revision):
         size += length
@@ -99,15 +139,20 @@ def grams_of_tree(repo: Repository, revision: str, settings: TokenSettings) -> G
             break
         oids.append(oid)
     sources = [blob for _, blob in repo.read_blobs(oids) if blob is not None]
-    return Grams(*core.NgramCache(settings.order).count(sources))
+    words, syntax = (lore_of(Grams(*_cache(s).count(sources))) for s in (settings.words, settings.syntax))
+    return words, syntax
+
+
+def _cache(settings: GramSettings) -> core.NgramCache:
+    return core.NgramCache(settings.order, SYNTAX if settings.syntax else None)
 
 
 class Walk:
     """A cache on its way through time."""
 
-    def __init__(self, start: Grams, settings: TokenSettings) -> None:
+    def __init__(self, start: Grams, settings: GramSettings) -> None:
         self._settings = settings
-        self._cache = core.NgramCache(settings.order)
+        self._cache = _cache(settings)
         self._cache.add(start.keys, start.counts)
         self._costs: tuple[list[_Part], list[_Part]] = ([], [])
         self._gained = [np.empty(0, np.uint64)]
@@ -120,7 +165,9 @@ class Walk:
     def measure(self, table: EditTable, rows: I64) -> None:
         """Measure edits by what is known now."""
         states = table.states(table.before[rows]), table.states(table.after[rows])
-        for found, cost in zip(self._costs, self._cache.costs(*states, self._settings.own), strict=True):
+        for found, cost in zip(
+            self._costs, self._cache.costs(*states, self._settings.own, self._settings.beyond), strict=True
+        ):
             found.append(cost)
 
     def follow(self, table: EditTable, rows: I64) -> None:
@@ -136,19 +183,30 @@ class Walk:
         return Bits(added, removed, np.concatenate(self._gained), np.concatenate(self._gained_in))
 
 
-def bits_of(table: EditTable, rows: I64, start: Grams, gained: Keys, settings: TokenSettings) -> Bits:
-    """Measure the rows [N] of a table, commit by commit, by what was known before each commit.
-
-    Known at first are `start` and the n-grams `gained` since.
-    """
-    walk = Walk(start, settings)
-    walk.learn(gained)
+def bits_of(table: EditTable, rows: I64, known: Lore, settings: GramSettings) -> Bits:
+    """Measure the rows [N] of a table, commit by commit, by what was known before each commit."""
+    walk = Walk(known.start, settings)
+    walk.learn(known.gained)
     commit = table.commit[rows]
     bounds = [0, *(np.flatnonzero(np.diff(commit)) + 1).tolist(), len(rows)] if len(rows) else [0]
     for low, high in pairwise(bounds):
         walk.measure(table, rows[low:high])
         walk.follow(table, rows[low:high])
     return walk.bits()
+
+
+def bits_alone(table: EditTable, rows: I64, date: I64, known: Lore, settings: GramSettings) -> Bits:
+    """Measure the rows [N] of a table by what was known after the first `date` [N] commits, each by itself."""
+    walk = Walk(known.start, settings)
+    order = np.argsort(date, kind="stable")
+    at, learnt = date[order], 0
+    for until in np.unique(at).tolist():
+        low, high = np.searchsorted(known.gained_in, [learnt, until])
+        walk.learn(known.gained[low:high])
+        walk.measure(table, rows[order[at == until]])
+        learnt = until
+    bits, back = walk.bits(), np.argsort(order, kind="stable")
+    return Bits(bits.added.take(back), bits.removed.take(back), bits.gained, bits.gained_in)
 
 
 _Part = tuple[I32, NDArray[np.float32], I64]
@@ -162,13 +220,14 @@ def _joined(parts: list[_Part]) -> Cost:
     return Cost(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), offsets)
 
 
-def top_mean(cost: Cost, k: int) -> Floats:
-    """[N] mean bits of each edit's k dearest tokens (of all, where there are fewer); NaN where there are none."""
+def total(cost: Cost) -> Floats:
+    """[N] bits of each edit's tokens together; NaN where there are none."""
     counts = np.diff(cost.offsets)
     edit = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((-cost.bits, edit))
-    rank = np.arange(len(order)) - np.repeat(cost.offsets[:-1], counts)
-    chosen = order[rank < k]
-    total = np.bincount(edit[chosen], weights=cost.bits[chosen], minlength=len(counts))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(total / np.where(counts > 0, np.minimum(counts, k), np.nan), dtype=np.float64)
+    value = np.bincount(edit, weights=cost.bits, minlength=len(counts))
+    return np.where(counts > 0, value, np.nan)
+
+
+def mean(cost: Cost) -> Floats:
+    """[N] bits of each edit's tokens on average; NaN where there are none."""
+    return np.asarray(total(cost) / np.maximum(np.diff(cost.offsets), 1), dtype=np.float64)

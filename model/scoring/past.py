@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus.history import NO_NAMES, HistoryLimit, Names
-from codewm.model.scoring.channels import CHANNELS, Edits, Seen
-from codewm.model.scoring.ngrams import NO_GRAMS, Grams
+from codewm.model.scoring.channels import CHANNELS, Edits, Seen, take as take
+from codewm.model.scoring.ngrams import NO_LORE, Lore
+from codewm.model.scoring.syntax import SYNTAX_SIZE
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -45,12 +46,10 @@ class Past:
     """[G] names that files gained, in the order of the commits."""
     gained_in: NDArray[np.int32]
     """[G] commit index."""
-    start_grams: Grams
-    """N-grams known before the first commit."""
-    grams: NDArray[np.uint64]
-    """[H] n-grams gained, in the order of the commits."""
-    grams_in: NDArray[np.int32]
-    """[H] commit index."""
+    words: Lore
+    """N-grams of tokens."""
+    syntax: Lore
+    """N-grams of tokens without names and values."""
     from_root: bool
     """The first commit is the first of the repository: there is no more past than this."""
     source: str
@@ -74,7 +73,7 @@ class Past:
         if last == len(self) - 1:
             return self
         kept = np.flatnonzero(self.edits.commit <= last)
-        known, read = self.gained_in <= last, self.grams_in <= last
+        known = self.gained_in <= last
         return replace(
             self,
             oids=self.oids[: last + 1],
@@ -85,8 +84,8 @@ class Past:
             unit=self.unit[kept],
             gained=self.gained[known],
             gained_in=self.gained_in[known],
-            grams=self.grams[read],
-            grams_in=self.grams_in[read],
+            words=self.words.until(last),
+            syntax=self.syntax.until(last),
         )
 
     def plus(self, table: EditTable, edits: Edits, known: Seen) -> Past:
@@ -106,8 +105,8 @@ class Past:
             units=units,
             gained=np.concatenate([self.gained, known.gained]),
             gained_in=np.concatenate([self.gained_in, known.gained_in + np.int32(c)]),
-            grams=np.concatenate([self.grams, known.bits.gained]),
-            grams_in=np.concatenate([self.grams_in, known.bits.gained_in + np.int32(c)]),
+            words=self.words.plus(known.words, c),
+            syntax=self.syntax.plus(known.syntax, c),
         )
 
     def trimmed(self, limit: HistoryLimit) -> Past:
@@ -123,7 +122,7 @@ class Past:
             return self
         first = min(first, len(self) - 1)
         kept = np.flatnonzero(self.edits.commit >= first)
-        known, read = self.gained_in >= first, self.grams_in >= first
+        known = self.gained_in >= first
         edits = take(self.edits, kept)
         return replace(
             self,
@@ -136,17 +135,20 @@ class Past:
             start=self.start.plus(self.gained[~known]),
             gained=self.gained[known],
             gained_in=self.gained_in[known] - np.int32(first),
-            start_grams=self.start_grams.plus(self.grams[~read]),
-            grams=self.grams[read],
-            grams_in=self.grams_in[read] - np.int32(first),
+            words=self.words.since(first),
+            syntax=self.syntax.since(first),
             from_root=False,
         )
 
 
 def empty_past(
-    names: Names = NO_NAMES, *, from_root: bool = True, source: str = "live", grams: Grams = NO_GRAMS
+    names: Names = NO_NAMES,
+    *,
+    from_root: bool = True,
+    source: str = "live",
+    lores: tuple[Lore, Lore] = (NO_LORE, NO_LORE),
 ) -> Past:
-    """Return a past without commits, in which `names` and `grams` are known."""
+    """Return a past without commits, in which `names` and the n-grams of words and of syntax are known."""
     no_index = np.empty(0, np.int32)
     return Past(
         oids=[],
@@ -160,9 +162,8 @@ def empty_past(
         start=names,
         gained=np.empty(0, np.uint64),
         gained_in=no_index,
-        start_grams=grams,
-        grams=np.empty(0, np.uint64),
-        grams_in=no_index,
+        words=lores[0],
+        syntax=lores[1],
         from_root=from_root,
         source=source,
     )
@@ -181,12 +182,9 @@ def no_edits(dim: int) -> Edits:
         displacement=np.empty((0, dim), np.float16),
         length=np.empty(0, np.float32),
         predicted=np.empty(0, np.float32),
+        net=np.empty((0, SYNTAX_SIZE), np.int8),
+        action=np.empty((0, 0), np.float32),
     )
-
-
-def take(edits: Edits, index: NDArray[np.int64]) -> Edits:
-    """Return the edits of the given rows."""
-    return Edits(**{name: values[index] for name, values in vars(edits).items()})
 
 
 def concatenate(first: Edits, second: Edits) -> Edits:

@@ -24,15 +24,16 @@ type Grams<'py, T> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<T>>);
 #[pyclass(module = "codewm_core")]
 struct NgramCache {
     inner: ngram::Cache,
-    order: usize,
 }
 
 #[pymethods]
 impl NgramCache {
     #[new]
-    fn new(order: usize) -> PyResult<Self> {
-        let inner = ngram::Cache::new(order, vocabulary().names().len()).map_err(to_py)?;
-        Ok(NgramCache { inner, order })
+    #[pyo3(signature = (order, fold = None))]
+    fn new(order: usize, fold: Option<PyReadonlyArray1<'_, u16>>) -> PyResult<Self> {
+        let fold = fold.as_ref().map(owned).unwrap_or_default();
+        let inner = ngram::Cache::new(order, vocabulary().names().len(), fold).map_err(to_py)?;
+        Ok(NgramCache { inner })
     }
 
     /// Counts n-grams.
@@ -65,6 +66,7 @@ impl NgramCache {
         before: States<'py>,
         after: States<'py>,
         own: u32,
+        beyond: usize,
     ) -> PyResult<(Costs<'py>, Costs<'py>)> {
         let (b, a) = (
             (owned(&before.0), owned(&before.1)),
@@ -73,7 +75,7 @@ impl NgramCache {
         let found = py
             .detach(|| {
                 let pairs = pairs(split(&b.0, &b.1)?, split(&a.0, &a.1)?)?;
-                Ok(self.inner.costs(&pairs, own))
+                Ok(self.inner.costs(&pairs, own, beyond))
             })
             .map_err(to_py)?;
         let (added, removed): (Vec<Cost>, Vec<Cost>) = found.into_iter().unzip();
@@ -91,12 +93,12 @@ impl NgramCache {
             (owned(&before.0), owned(&before.1)),
             (owned(&after.0), owned(&after.1)),
         );
-        let order = self.order;
+        let cache = &self.inner;
         let (keys, offsets) = py
             .detach(|| {
                 let (mut keys, mut offsets) = (Vec::new(), vec![0]);
                 for (before, after) in pairs(split(&b.0, &b.1)?, split(&a.0, &a.1)?)? {
-                    ngram::gained(before, after, order, &mut keys);
+                    cache.gained(before, after, &mut keys);
                     offsets.push(keys.len() as i64);
                 }
                 Ok((keys, offsets))
@@ -111,11 +113,11 @@ impl NgramCache {
         py: Python<'py>,
         sources: Vec<PyBackedBytes>,
     ) -> PyResult<Grams<'py, u32>> {
-        let order = self.order;
+        let cache = &self.inner;
         let (keys, counts) = py
             .detach(|| {
                 let sources: Vec<&[u8]> = sources.iter().map(|s| &s[..]).collect();
-                ngram::count(&sources, order)
+                cache.count(&sources)
             })
             .map_err(to_py)?;
         Ok((keys.into_pyarray(py), counts.into_pyarray(py)))
