@@ -27,7 +27,7 @@ from codewm.model.scoring.combine import evidence, per_commit, posterior, surpri
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.ngrams import lores_of_tree
-from codewm.model.scoring.past import Past, concatenate, empty_past
+from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
@@ -87,7 +87,7 @@ def score(
         tokenizer_id=core.TOKENIZER_ID,
         action_id=model.action,
         action_names=model.action_names,
-        calibration=_calibration(past, judged, source),
+        calibration=_calibration(judged, source),
         alert_budget=settings.alert_budget,
         commits=commits[::-1],
     )
@@ -137,7 +137,9 @@ class Judged:
     """Of the scores, matched on lines added."""
     reference_edits: int
     past_commits: int
-    """Scored commits of the repository itself."""
+    """Scored commits of the repository itself that were compared with."""
+    past_edits: int
+    """Their edits."""
 
 
 def judge(
@@ -148,7 +150,8 @@ def judge(
     settings: ScoreSettings,
 ) -> Judged:
     """Turn raw channels into p-values, surprises and scores."""
-    history, history_lines = past.edits, past.lines_added
+    history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
+    own_edits, own_commits = len(history), len(np.unique(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
         history = concatenate_raw(history, reference.edits, shift)
@@ -180,8 +183,17 @@ def judge(
             cal,
         ),
         reference_edits=0 if reference is None else len(reference.edits),
-        past_commits=len(np.unique(past.edits.commit)),
+        past_commits=own_commits,
+        past_edits=own_edits,
     )
+
+
+def _recent(edits: Edits, commits: int) -> Edits:
+    """The edits of the latest commits that have any."""
+    scored = np.unique(edits.commit)
+    if len(scored) <= commits:
+        return edits
+    return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
 
 
 class _Matched:
@@ -214,8 +226,8 @@ def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Refe
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
 
-def _calibration(past: Past, judged: Judged, source: str) -> Calibration:
-    commits, edits, more = judged.past_commits, len(past.edits), judged.reference_edits
+def _calibration(judged: Judged, source: str) -> Calibration:
+    commits, edits, more = judged.past_commits, judged.past_edits, judged.reference_edits
     own = f"{commits} past commits ({edits} edits) of this repository"
     if more:
         sentence = f"too little history ({own}): {more} edits of the base model's repositories joined in"

@@ -4,8 +4,8 @@
 
 pub mod action;
 pub mod batch;
-pub mod changes;
 pub mod chains;
+pub mod changes;
 pub mod decode;
 mod descent;
 pub mod diff;

@@ -95,7 +95,9 @@ impl Cache {
                 let count = self.counts[n - 1].entry(short).or_insert(0);
                 let fresh = *count == 0;
                 *count = count.saturating_add(times);
-                let context = self.after[n - 1].entry(short >> self.shape.width).or_default();
+                let context = self.after[n - 1]
+                    .entry(short >> self.shape.width)
+                    .or_default();
                 context.total = context.total.saturating_add(times);
                 context.distinct += u32::from(fresh && times > 0);
             }
@@ -106,7 +108,8 @@ impl Cache {
     fn cost(&self, state: &[u16], range: std::ops::Range<usize>, without: u32, out: &mut Cost) {
         for at in range {
             out.position.push(at as i32);
-            out.bits.push(self.bits(self.shape.gram(state, at), without));
+            out.bits
+                .push(self.bits(self.shape.gram(state, at), without));
         }
     }
 
@@ -207,7 +210,6 @@ impl Cache {
         Cow::Owned(state.iter().map(fold).collect())
     }
 }
-
 
 impl Shape {
     /// The n-gram that ends at `at`, its last token in the lowest bits; before the first token there is padding, 0.
