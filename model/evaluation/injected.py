@@ -49,6 +49,9 @@ class Victim:
     start: int
     """First line of the function after the edit, from 0."""
     end: int
+    path: str = ""
+    row: int = -1
+    """Of the edit in its table."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def inject(
             if name in source.clones:
                 mine = find_victims(source, name, part, (repository, commits), count * ORDINARY)
                 whole += [(v, -1, 0, (v.before, v.after)) for v in mine]
-                whole += _corruptions(mine, count)
+                whole += corruptions(mine, count)
             repository += 1
         commits += len(source.table.commits)
     if not whole:
@@ -183,7 +186,8 @@ def _victim(
         return None
     before = "\n".join([*now[:start], *was[a.start_line - 1 : a.end_line], *now[end:]]).encode("utf-8")
     commit = numbers[1] + int(table.commit[row])
-    return Victim(commit, numbers[0], before, new, name, start, end)
+    path = table.paths[int(table.path[row])]
+    return Victim(commit, numbers[0], before, new, name, start, end, path, row)
 
 
 def _units(source: bytes) -> dict[str, core.Unit]:
@@ -199,7 +203,7 @@ def _units(source: bytes) -> dict[str, core.Unit]:
     return {u.name: u for u in units if u.kind in {"function", "method"} and names.count(u.name) == 1}
 
 
-def _corruptions(victims: Sequence[Victim], count: int) -> list[tuple[Victim, int, int, tuple[bytes, bytes]]]:
+def corruptions(victims: Sequence[Victim], count: int) -> list[tuple[Victim, int, int, tuple[bytes, bytes]]]:
     """(victim, kind, form, (before, after)) of every corruption of the first `count` victims."""
     out = []
     functions = [Function(_lines(v)[v.start : v.end]) for v in victims]

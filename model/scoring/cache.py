@@ -1,6 +1,6 @@
 """A `Past` in, `<data_dir>/calibration.safetensors` out, and back: why the second run and the hook are fast.
 
-Schema `codewm.calibration/1`. It is only ever a copy of what the history says: anything wrong with it
+Schema `codewm.calibration/2`. It is only ever a copy of what the history says: anything wrong with it
 (damage, another schema, another model) means that it is built again, never an error.
 """
 
@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from codewm.corpus.atomic import replace_file
 from codewm.corpus.history import Names
 from codewm.model.scoring.channels import CHANNELS, Edits
+from codewm.model.scoring.ngrams import Grams, Lore
 from codewm.model.scoring.past import Past
+from codewm.model.scoring.syntax import SYNTAX_SIZE
 
-SCHEMA = "codewm.calibration/1"
+SCHEMA = "codewm.calibration/2"
 FILE_NAME = "calibration.safetensors"
-_COLUMNS = ("commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted")
+_COLUMNS = (
+    "commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted", "net", "action",
+)  # fmt: skip
+_LORES = ("words", "syntax")
 _STRINGS = ("oids", "subjects", "paths", "units")
 
 
@@ -41,6 +46,10 @@ def save(path: Path, past: Past, key: str) -> bool:
         "gained": past.gained,
         "gained_in": past.gained_in,
     }
+    for name in _LORES:
+        lore: Lore = getattr(past, name)
+        arrays |= {f"{name}.keys": lore.start.keys, f"{name}.counts": lore.start.counts}
+        arrays |= {f"{name}.gained": lore.gained, f"{name}.gained_in": lore.gained_in}
     strings = {name: getattr(past, name) for name in _STRINGS}
     meta = {
         "schema": SCHEMA,
@@ -87,12 +96,19 @@ def _past(arrays: dict[str, NDArray[np.generic]], meta: dict[str, object]) -> Pa
         start=Names(arrays["start.hashes"], arrays["start.counts"]),  # type: ignore[arg-type]
         gained=arrays["gained"],  # type: ignore[arg-type]
         gained_in=arrays["gained_in"],  # type: ignore[arg-type]
+        words=_lore(arrays, "words"),
+        syntax=_lore(arrays, "syntax"),
         from_root=bool(meta["from_root"]),
         source=str(meta["source"]),
         **strings,  # type: ignore[arg-type]
     )
     _check(past)
     return past
+
+
+def _lore(arrays: dict[str, NDArray[np.generic]], name: str) -> Lore:
+    start = Grams(arrays[f"{name}.keys"], arrays[f"{name}.counts"])  # type: ignore[arg-type]
+    return Lore(start, arrays[f"{name}.gained"], arrays[f"{name}.gained_in"])  # type: ignore[arg-type]
 
 
 def _check(past: Past) -> None:
@@ -106,6 +122,9 @@ def _check(past: Past) -> None:
         and len(past.subjects) == len(past.lines_added) == c
         and len(past.gained) == len(past.gained_in)
         and len(past.start.hashes) == len(past.start.counts)
+        and edits.net.shape == (n, SYNTAX_SIZE)
+        and edits.action.ndim == 2
+        and all(_fits(lore, c) for lore in (past.words, past.syntax))
         and all(_within(index, size) for index, size in (
             (edits.commit, c), (past.gained_in, c), (past.path, len(past.paths)),
             (past.unit, len(past.units)), (edits.kind, 4), (edits.change, 3)))
@@ -114,6 +133,17 @@ def _check(past: Past) -> None:
     )  # fmt: skip
     if not fits:
         raise ValueError("its parts do not fit together")
+
+
+def _fits(lore: Lore, commits: int) -> bool:
+    return (
+        len(lore.start.keys) == len(lore.start.counts)
+        and len(lore.gained) == len(lore.gained_in)
+        and _within(lore.gained_in, commits)
+        and not np.any(np.diff(lore.gained_in) < 0)
+        and lore.start.keys.dtype == lore.gained.dtype == np.uint64
+        and lore.start.counts.dtype == np.uint32
+    )
 
 
 def _within(index: NDArray[np.generic], size: int) -> bool:

@@ -176,7 +176,8 @@ def _tail(x: Floats, ordered: Floats, n: int, share: float, own: bool, p: Floats
         total = np.full(len(x), top[:k].sum())
     # Without spread in the tail any higher value would be infinitely surprising; the scale of the whole
     # neighbourhood keeps it finite.
-    spread = max(float(np.std(ordered)), 1e-9 + 1e-6 * abs(float(ordered[-1])))
+    centred = ordered - ordered.mean()
+    spread = max(math.sqrt(float(centred @ centred) / len(centred)), 1e-9 + 1e-6 * abs(float(ordered[-1])))
     scale = np.maximum((total - k * threshold) / k, 0.1 * spread)
     start = (1 + k) / (n + 1)
     continued = start * np.exp(-np.maximum(x - threshold, 0.0) / scale)

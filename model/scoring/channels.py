@@ -1,4 +1,5 @@
-"""Unit edits in, raw channel values out: what the model did not foresee or doubts, and names that came from nowhere.
+"""Unit edits in, raw channel values out: what the model did not foresee or doubts, names that came from nowhere, tokens
+that this repository does not write or rarely drops, and edits unlike its earlier ones.
 
 Every channel is one value per edit, higher is stranger, NaN where it has nothing to say. None is comparable
 with another, or across sizes, before `calibrate` has looked at the repository's past.
@@ -7,6 +8,7 @@ with another, or across sizes, before `calibrate` has looked at the repository's
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,14 +19,28 @@ from numpy.typing import NDArray
 import codewm_core as core
 from codewm.corpus.history import Names, Replay, replay
 from codewm.corpus.table import COMMIT_ROOT
-from codewm.model.scoring.settings import NameSettings
+from codewm.model.scoring.ngrams import NO_LORE, Bits, bits_of, mean, total
+from codewm.model.scoring.novelty import directions, distance, net_changes, shapes
+from codewm.model.scoring.repetition import repeated
+from codewm.model.scoring.settings import NameSettings, NoveltySettings, TokenSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
+    from codewm.model.scoring.past import Past
 
 Floats = NDArray[np.float64]
-CHANNELS = ("displacement", "new_identifiers", "doubt")
+CHANNELS = (
+    "displacement",
+    "new_identifiers",
+    "doubt",
+    "bits_added",
+    "bits_removed",
+    "syntax",
+    "novelty",
+    "shape",
+    "repetition",
+)
 CHANGES = ("created", "deleted", "modified")
 # Names that need no definition; Python 2's too, because old histories are full of them.
 _BUILTINS = frozenset(vars(builtins)) | {
@@ -58,40 +74,129 @@ class Edits:
     """[N] norm of the actual displacement."""
     predicted: NDArray[np.float32]
     """[N] norm of the predicted displacement."""
+    net: NDArray[np.int8]
+    """[N, SYNTAX_SIZE] `novelty.net_changes`."""
+    action: NDArray[np.float32]
+    """[N, A] what the model was told."""
 
     def __len__(self) -> int:
         return len(self.commit)
 
 
+@dataclass(frozen=True)
+class Seen(Replay):
+    """What was known when, and what the commits of a table taught."""
+
+    words: Bits
+    """Of the measured edits, in their order."""
+    syntax: Bits
+    """Likewise, with all identifiers, strings and numbers alike."""
+
+
 def measure(
-    engine: core.Engine, table: EditTable, names: Names, settings: NameSettings, threads: int
-) -> tuple[Edits, Replay]:
-    """Measure every edit of the table that changes code; `names` was known before its first commit."""
+    engine: core.Engine,
+    table: EditTable,
+    names: Names,
+    settings: NameSettings,
+    threads: int,
+    *,
+    past: Past | None = None,
+    tokens: TokenSettings | None = None,
+    novelty: NoveltySettings | None = None,
+) -> tuple[Edits, Seen]:
+    """Measure every edit of the table that changes code; `names` was known before its first commit.
+
+    So was `past`, which knows the repository's tokens and edits; without it nothing of them was.
+    """
+    tokens, novelty = tokens or TokenSettings(), novelty or NoveltySettings()
     rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
     known = replay(names, table)
+    words, syntax = (NO_LORE, NO_LORE) if past is None else (past.words, past.syntax)
+    seen = Seen(
+        known.before,
+        known.gained,
+        known.gained_in,
+        bits_of(table, rows, words, tokens.words),
+        bits_of(table, rows, syntax, tokens.syntax),
+    )
+    edits = assemble(engine, table, rows, seen, settings, threads)
+    before = 0 if past is None else len(past)
+    date = edits.commit.astype(np.int64) + before
+    # The first commit of a repository puts things there; it is no example of how they move.
+    moving = np.flatnonzero((table.commits.flags[edits.commit] & COMMIT_ROOT) == 0)
+    known, dates = [take(edits, moving)], [date[moving]]
+    if past is not None:
+        known, dates = [past.edits, *known], [past.edits.commit.astype(np.int64), *dates]
+    add_novelty(edits, date, known, np.concatenate(dates), table.action_id, novelty)
+    return edits, seen
+
+
+def take(edits: Edits, index: NDArray[np.int64]) -> Edits:
+    """Return the edits of the given rows."""
+    return Edits(**{name: values[index] for name, values in vars(edits).items()})
+
+
+def assemble(
+    engine: core.Engine,
+    table: EditTable,
+    rows: NDArray[np.int64],
+    known: Seen,
+    settings: NameSettings,
+    threads: int,
+) -> Edits:
+    """Put the channels of rows together from what was known before each, but for those that compare with edits."""
     actual, predicted, doubted = displacements(engine, table, rows, threads)
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
     fresh = new_identifiers(table, known, settings)[rows]
     # Before the first commit nothing was known, so that nothing can be new.
-    fresh[(table.commits.flags[table.commit[rows]] & COMMIT_ROOT) != 0] = np.nan
+    root = (table.commits.flags[table.commit[rows]] & COMMIT_ROOT) != 0
     is_test = np.array([is_test_path(p) for p in table.paths], dtype=np.bool_)
-    edits = Edits(
+    raw = {
+        "displacement": residual(actual, predicted),
+        "new_identifiers": np.where(root, np.nan, fresh),
+        # The critic has only seen edits of units that were there before and after.
+        "doubt": np.where(created | deleted, np.nan, doubted),
+        "bits_added": np.where(root, np.nan, mean(known.words.added)),
+        "bits_removed": total(known.words.removed),
+        "syntax": np.where(root, np.nan, mean(known.syntax.added)),
+        "repetition": repeated(table, rows, known.words.added),
+    }
+    nothing = np.full(len(rows), np.nan)
+    return Edits(
         row=rows,
         commit=table.commit[rows],
         size=table.tokens_added[rows] + table.tokens_removed[rows],
         change=np.where(created, 0, np.where(deleted, 1, 2)).astype(np.uint8),
         kind=table.kind[rows],
         test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
-        # The critic has only seen edits of units that were there before and after.
-        channels=np.column_stack(
-            [residual(actual, predicted), fresh, np.where(created | deleted, np.nan, doubted)]
-        ),
+        channels=np.column_stack([raw.get(name, nothing) for name in CHANNELS]),
         displacement=actual.astype(np.float16),
         length=np.linalg.norm(actual, axis=1),
         predicted=np.linalg.norm(predicted, axis=1),
+        net=net_changes(table, rows),
+        action=np.asarray(table.action[rows], np.float32),
     )
-    return edits, known
+
+
+def add_novelty(
+    edits: Edits,
+    date: NDArray[np.int64],
+    known: Sequence[Edits],
+    known_date: NDArray[np.int64],
+    action_id: str,
+    settings: NoveltySettings,
+) -> None:
+    """Fill the two channels that compare with earlier edits: those of `known` whose date is before `date` [N]."""
+    k = settings.nearest, settings.nearest_shapes
+    known = [e for e in known if len(e)] or [edits]  # a past without edits has no columns either
+    views = (
+        ("novelty", k[0], directions(edits.net), [directions(e.net) for e in known]),
+        ("shape", k[1], shapes(edits.action, action_id), [shapes(e.action, action_id) for e in known]),
+    )
+    for name, nearest, mine, theirs in views:
+        value = distance(mine, date, np.concatenate(theirs), known_date, nearest, settings)
+        edits.channels[:, CHANNELS.index(name)] = value
 
 
 def displacements(

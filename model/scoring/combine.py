@@ -1,10 +1,10 @@
 """P-values of channels in, the surprise of a unit and of a commit out.
 
-unit:    noisy-or over its channels, 1 - prod_c (1 - q_c), where q_c is the posterior that the edit is unusual
-         given that channel's p-value: ordinary edits have uniform p, unusual ones Beta(a, 1), so
-         q = w a p^(a-1) / (w a p^(a-1) + 1 - w) with prior w. [Sellke, Bayarri, Berger 2001, sec. 2]
-         It is kept as its strength, -log(1 - q), which adds up and tells 1 - 1e-20 from 1 - 1e-30.
-         Several channels can each speak; a channel that is undefined has q = 0 and says nothing.
+unit:    log odds that the edit is unusual, a sum over its channels: given a channel's p-value, ordinary edits have
+         uniform p and unusual ones Beta(a, 1) [Sellke, Bayarri, Berger 2001, sec. 2], so its evidence is
+         log a + (a - 1) log p, for it where p is small, a little against it where p is large. `1 - a` is the
+         channel's weight: fitted, because some channels say more. A channel that is undefined says nothing.
+         (Noisy-or, which has evidence for it only, ranks injected edits worse: docs/lab-log.md.)
 commit:  the most surprising of its m units, p = 1 - (1 - min_i p_i)^m [Sidak 1967]: one strange function is
          enough, a hundred ordinary ones are not, although the highest of a hundred is high. What is left of
          size (units of one commit are alike) is taken out by comparing with past commits of its size.
@@ -30,13 +30,26 @@ def strength(p: Floats, settings: CombineSettings) -> Floats:
     return np.asarray(np.where(np.isnan(p), 0.0, np.log1p(odds)), dtype=np.float64)
 
 
-def noisy_or(channels: Mapping[str, Floats], settings: CombineSettings) -> Floats:
-    """Channel name -> [N] p-values (NaN: undefined); combined strength [N], NaN where all are undefined."""
+def evidence(channels: Mapping[str, Floats], settings: CombineSettings) -> Floats:
+    """Channel name -> [N] p-values (NaN: undefined); log odds [N] of the edit being unusual, NaN where all are
+    undefined. Raises `KeyError` for a channel without a weight.
+    """
     if not channels:
         raise ValueError("no channels to combine")
-    silent = np.all([np.isnan(p) for p in channels.values()], axis=0)
-    total = np.sum([strength(p, settings) for p in channels.values()], axis=0)
+    weights = dict(settings.weights)
+    total = np.full(len(next(iter(channels.values()))), np.log(settings.prior / (1.0 - settings.prior)))
+    silent = np.ones(len(total), dtype=np.bool_)
+    for name, p in channels.items():
+        w, known = weights[name], ~np.isnan(p)
+        small = np.maximum(np.where(known, p, 1.0), settings.floor)
+        total += np.where(known, np.log1p(-w) - w * np.log(small), 0.0)
+        silent &= ~known
     return np.where(silent, np.nan, total)
+
+
+def posterior(log_odds: Floats) -> Floats:
+    """Log odds [N] -> probabilities in (0, 1), for people."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0))), dtype=np.float64)
 
 
 def surprise(strength: Floats) -> Floats:

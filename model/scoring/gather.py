@@ -14,11 +14,13 @@ import codewm_core as core
 from codewm.corpus.history import harvest_live, history, names_of_tree
 from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring import cache
-from codewm.model.scoring.channels import measure
+from codewm.model.scoring.channels import Edits, Seen, measure
+from codewm.model.scoring.ngrams import lores_of_tree
 from codewm.model.scoring.past import Past, empty_past, take
 
 if TYPE_CHECKING:
     from codewm.corpus.git import Repository
+    from codewm.corpus.table import EditTable
     from codewm.model.scoring.engine_model import ScoringModel
     from codewm.model.scoring.settings import ScoreSettings
 
@@ -58,11 +60,28 @@ def build(
     """Measure the history before `base`, `base` included."""
     found = history(repo, base, settings.history, window=model.window, action=model.action)
     names = names_of_tree(repo, found.before, settings.history)
-    start = empty_past(names, from_root=not found.before, source=found.source)
-    edits, known = measure(model.engine, found.table, names, settings.names, settings.threads)
+    lores = lores_of_tree(repo, found.before, settings.tokens)
+    start = empty_past(names, from_root=not found.before, source=found.source, lores=lores)
+    edits, known = measured(found.table, start, model, settings)
     # The first commit of a repository puts things there; it is no example of how they move.
     moving = (found.table.commits.flags[edits.commit] & COMMIT_ROOT) == 0
     return start.plus(found.table, take(edits, np.flatnonzero(moving)), known).trimmed(settings.history)
+
+
+def measured(
+    table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings
+) -> tuple[Edits, Seen]:
+    """Measure the edits of a table that follows the past."""
+    return measure(
+        model.engine,
+        table,
+        past.names,
+        settings.names,
+        settings.threads,
+        past=past,
+        tokens=settings.tokens,
+        novelty=settings.novelty,
+    )
 
 
 def _reach(
@@ -77,7 +96,7 @@ def _reach(
         return None
     past = stored.until(stored.position[records[anchor].oid])
     table = harvest_live(repo, records[anchor + 1 :], window=model.window, action=model.action)
-    edits, known = measure(model.engine, table, past.names, settings.names, settings.threads)
+    edits, known = measured(table, past, model, settings)
     return past.plus(table, edits, known).trimmed(settings.history)
 
 
@@ -88,5 +107,6 @@ def _is_enough(past: Past, stored: Past) -> bool:
 
 def _key(model: ScoringModel, settings: ScoreSettings) -> str:
     """Name everything that raw values depend on."""
-    parts = (model.digest, core.TOKENIZER_ID, model.window, model.action, settings.history, settings.names)
+    limits = (settings.history, settings.names, settings.tokens, settings.novelty)
+    parts = (model.digest, core.TOKENIZER_ID, model.window, model.action, *limits)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.corpus.history import NO_NAMES, HistoryLimit, Names, Replay
-from codewm.model.scoring.channels import CHANNELS, Edits
+from codewm.corpus.history import NO_NAMES, HistoryLimit, Names
+from codewm.model.scoring.channels import CHANNELS, Edits, Seen, take as take
+from codewm.model.scoring.ngrams import NO_LORE, Lore
+from codewm.model.scoring.syntax import SYNTAX_SIZE
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -44,6 +46,10 @@ class Past:
     """[G] names that files gained, in the order of the commits."""
     gained_in: NDArray[np.int32]
     """[G] commit index."""
+    words: Lore
+    """N-grams of tokens."""
+    syntax: Lore
+    """N-grams of tokens without names and values."""
     from_root: bool
     """The first commit is the first of the repository: there is no more past than this."""
     source: str
@@ -78,9 +84,11 @@ class Past:
             unit=self.unit[kept],
             gained=self.gained[known],
             gained_in=self.gained_in[known],
+            words=self.words.until(last),
+            syntax=self.syntax.until(last),
         )
 
-    def plus(self, table: EditTable, edits: Edits, known: Replay) -> Past:
+    def plus(self, table: EditTable, edits: Edits, known: Seen) -> Past:
         """Return the past with the commits of a table added, measured with `self.names`."""
         c = len(self)
         paths, path_ids = _joined(self.paths, table.paths)
@@ -97,6 +105,8 @@ class Past:
             units=units,
             gained=np.concatenate([self.gained, known.gained]),
             gained_in=np.concatenate([self.gained_in, known.gained_in + np.int32(c)]),
+            words=self.words.plus(known.words, c),
+            syntax=self.syntax.plus(known.syntax, c),
         )
 
     def trimmed(self, limit: HistoryLimit) -> Past:
@@ -125,12 +135,20 @@ class Past:
             start=self.start.plus(self.gained[~known]),
             gained=self.gained[known],
             gained_in=self.gained_in[known] - np.int32(first),
+            words=self.words.since(first),
+            syntax=self.syntax.since(first),
             from_root=False,
         )
 
 
-def empty_past(names: Names = NO_NAMES, *, from_root: bool = True, source: str = "live") -> Past:
-    """Return a past without commits, in which `names` are known."""
+def empty_past(
+    names: Names = NO_NAMES,
+    *,
+    from_root: bool = True,
+    source: str = "live",
+    lores: tuple[Lore, Lore] = (NO_LORE, NO_LORE),
+) -> Past:
+    """Return a past without commits, in which `names` and the n-grams of words and of syntax are known."""
     no_index = np.empty(0, np.int32)
     return Past(
         oids=[],
@@ -144,6 +162,8 @@ def empty_past(names: Names = NO_NAMES, *, from_root: bool = True, source: str =
         start=names,
         gained=np.empty(0, np.uint64),
         gained_in=no_index,
+        words=lores[0],
+        syntax=lores[1],
         from_root=from_root,
         source=source,
     )
@@ -162,12 +182,9 @@ def no_edits(dim: int) -> Edits:
         displacement=np.empty((0, dim), np.float16),
         length=np.empty(0, np.float32),
         predicted=np.empty(0, np.float32),
+        net=np.empty((0, SYNTAX_SIZE), np.int8),
+        action=np.empty((0, 0), np.float32),
     )
-
-
-def take(edits: Edits, index: NDArray[np.int64]) -> Edits:
-    """Return the edits of the given rows."""
-    return Edits(**{name: values[index] for name, values in vars(edits).items()})
 
 
 def concatenate(first: Edits, second: Edits) -> Edits:

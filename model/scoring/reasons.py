@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 4
 # Channels as people read them.
-TITLES = {"displacement": "displacement", "new_identifiers": "new identifiers", "doubt": "doubt"}
+TITLES = {
+    "displacement": "displacement",
+    "new_identifiers": "new identifiers",
+    "doubt": "doubt",
+    "bits_added": "added code",
+    "bits_removed": "removed code",
+    "syntax": "syntax",
+    "novelty": "novelty",
+    "shape": "shape",
+    "repetition": "repetition",
+}
 
 
 def displacement(raw: float, median: float, change: str) -> str:
@@ -33,6 +43,48 @@ def doubt(percentile: float) -> str:
         "doubt: looks more like code that was spoilt (a line lost, swapped or turned around) than "
         f"{min(percentile, 99.0):.0f}% of edits of its size here"
     )
+
+
+def added_bits(raw: float, percentile: float, shown: list[str]) -> str:
+    """Say how unlike this repository's code the added tokens are, and which."""
+    text = f"added code: a token costs {raw:.1f} bits by what this repository wrote before"
+    return _rare(text, percentile, shown)
+
+
+def removed_bits(raw: float, percentile: float, shown: list[str]) -> str:
+    """Say how unique here the removed tokens were, and which."""
+    text = f"removed code: {raw:.0f} bits that stand nowhere else in this repository"
+    return _rare(text, percentile, shown)
+
+
+def syntax(raw: float, percentile: float, shown: list[str]) -> str:
+    """Say how unusual the order of constructs is here, names aside, and which."""
+    return _rare(f"syntax: a token costs {raw:.1f} bits, names and values aside", percentile, shown)
+
+
+def novelty(raw: float, still: bool) -> str:
+    """Say how near the nearest earlier edit comes in what it changes; `still` edits change no structure."""
+    if still:
+        return "novelty: changes order, names or values only, which few edits of its size here do"
+    return f"novelty: no earlier edit here changes structure this way; the nearest is {1 - raw:.0%} alike"
+
+
+def shape(percentile: float) -> str:
+    """Say that the kind, place and amount of change are unlike earlier ones."""
+    return (
+        "shape: what it changes, where in the unit and how much is further from earlier edits than in "
+        f"{min(percentile, 99.0):.0f}% of edits of its size here"
+    )
+
+
+def repetition(raw: float) -> str:
+    """Say how much of what was added stands beside it already."""
+    return f"repetition: {raw:.0f} of the added tokens repeat what stands right beside them"
+
+
+def _rare(text: str, percentile: float, shown: list[str]) -> str:
+    more = f": {', '.join(shown)}" if shown else ""
+    return f"{text}, more than {min(percentile, 99.0):.0f}% of edits of its size here{more}"
 
 
 def new_identifiers(table: EditTable, known: Replay, nothing_defines: NDArray[np.bool_], row: int) -> str:

@@ -48,6 +48,8 @@ def parse_reference(text: str) -> Reference | None:
             displacement=np.empty((n, 0), np.float16),
             length=np.zeros(n, np.float32),
             predicted=np.zeros(n, np.float32),
+            net=np.empty((n, 0), np.int8),
+            action=np.empty((n, 0), np.float32),
         )
         lines = np.asarray(stored["lines_added"], np.int32)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
@@ -62,7 +64,7 @@ def parse_reference(text: str) -> Reference | None:
     return Reference(edits, lines)
 
 
-def dump_reference(pasts: Sequence[Past], commits: int = 240, most: int = 12) -> str:
+def dump_reference(pasts: Sequence[Past], commits: int = 150, most: int = 12) -> str:
     """Write the metadata entry from the pasts of several repositories.
 
     Takes `commits` commits at equal distances over all of them, so that no repository and no era dominates, and the
@@ -102,4 +104,4 @@ def dump_reference(pasts: Sequence[Past], commits: int = 240, most: int = 12) ->
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(f"{value:.4g}")
+    return None if np.isnan(value) else float(f"{value:.3g}")

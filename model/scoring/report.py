@@ -49,7 +49,7 @@ class UnitScore:
     action: Mapping[str, float]
     """What the model was told about the edit."""
     surprise: float | None
-    """Noisy-or of the channels, 0-1."""
+    """The channels together, as a probability, 0-1."""
     percentile: float | None
     percentile_size_matched: float | None
     displacement: float

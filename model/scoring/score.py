@@ -22,18 +22,19 @@ from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
 from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, measure, strata, unresolved
-from codewm.model.scoring.combine import noisy_or, per_commit, surprise
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unresolved
+from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
 from codewm.model.scoring.engine_model import ScoringModel
-from codewm.model.scoring.gather import past_before
-from codewm.model.scoring.past import Past, concatenate, empty_past
+from codewm.model.scoring.gather import measured, past_before
+from codewm.model.scoring.ngrams import lores_of_tree
+from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
+from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
     from codewm.corpus.git import CommitRecord, Repository
-    from codewm.corpus.history import Replay
     from codewm.corpus.table import EditTable
 
 Floats = NDArray[np.float64]
@@ -70,9 +71,11 @@ def score(
     past, source = past_before(repo, base, model, settings, warn)
     if records[0].boundary:
         # A shallow clone ends here: its own tree is the earliest thing that is known.
-        past = empty_past(names_of_tree(repo, records[0].oid, settings.history), from_root=False)
+        names = names_of_tree(repo, records[0].oid, settings.history)
+        lores = lores_of_tree(repo, records[0].oid, settings.tokens)
+        past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
-    edits, known = measure(model.engine, table, past.names, settings.names, settings.threads)
+    edits, known = measured(table, past, model, settings)
     judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
@@ -84,7 +87,7 @@ def score(
         tokenizer_id=core.TOKENIZER_ID,
         action_id=model.action,
         action_names=model.action_names,
-        calibration=_calibration(past, judged, source),
+        calibration=_calibration(judged, source),
         alert_budget=settings.alert_budget,
         commits=commits[::-1],
     )
@@ -125,7 +128,7 @@ class Judged:
 
     channels: dict[str, Calibrated]
     surprise: Floats
-    """[n] noisy-or, NaN without anything to compare with."""
+    """[n] `combine.evidence` as a probability, NaN without anything to compare with."""
     units: Calibrated
     """Of the surprises."""
     score: Floats
@@ -134,7 +137,9 @@ class Judged:
     """Of the scores, matched on lines added."""
     reference_edits: int
     past_commits: int
-    """Scored commits of the repository itself."""
+    """Scored commits of the repository itself that were compared with."""
+    past_edits: int
+    """Their edits."""
 
 
 def judge(
@@ -145,7 +150,8 @@ def judge(
     settings: ScoreSettings,
 ) -> Judged:
     """Turn raw channels into p-values, surprises and scores."""
-    history, history_lines = past.edits, past.lines_added
+    history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
+    own_edits, own_commits = len(history), len(np.unique(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
         history = concatenate_raw(history, reference.edits, shift)
@@ -158,16 +164,16 @@ def judge(
         reference_sample, sample = old.sample(history.channels[:, i]), new.sample(edits.channels[:, i])
         before[name] = calibrate(reference_sample, reference_sample, k, cal, own=True)
         now[name] = calibrate(sample, reference_sample, k, cal)
-    past_strength = noisy_or({name: c.p_tail for name, c in before.items()}, settings.combine)
-    strength = noisy_or({name: c.p_tail for name, c in now.items()}, settings.combine)
-    past_sample = old.sample(past_strength)
+    past_odds = evidence({name: c.p_tail for name, c in before.items()}, settings.combine)
+    odds = evidence({name: c.p_tail for name, c in now.items()}, settings.combine)
+    past_sample = old.sample(past_odds)
     past_units = calibrate(past_sample, past_sample, k, cal, own=True)
-    units = calibrate(new.sample(strength), past_sample, k, cal)
+    units = calibrate(new.sample(odds), past_sample, k, cal)
     past_commits = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
     commits = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
     return Judged(
         channels=now,
-        surprise=surprise(strength),
+        surprise=posterior(odds),
         units=units,
         score=surprise(commits),
         commits=calibrate(
@@ -177,8 +183,17 @@ def judge(
             cal,
         ),
         reference_edits=0 if reference is None else len(reference.edits),
-        past_commits=len(np.unique(past.edits.commit)),
+        past_commits=own_commits,
+        past_edits=own_edits,
     )
+
+
+def _recent(edits: Edits, commits: int) -> Edits:
+    """The edits of the latest commits that have any."""
+    scored = np.unique(edits.commit)
+    if len(scored) <= commits:
+        return edits
+    return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
 
 
 class _Matched:
@@ -195,9 +210,12 @@ def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
     """Put a reference sample behind a history; displacements are left out."""
     from dataclasses import replace
 
-    bare = np.empty((len(history), 0), np.float16)
     later = replace(reference, commit=reference.commit + shift)
-    return concatenate(replace(history, displacement=bare), later)
+    nothing = {name: np.empty((len(history), 0), getattr(later, name).dtype) for name in _NOT_COMPARED}
+    return concatenate(replace(history, **nothing), later)
+
+
+_NOT_COMPARED = ("displacement", "net", "action")
 
 
 def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Reference | None:
@@ -208,8 +226,8 @@ def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Refe
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
 
-def _calibration(past: Past, judged: Judged, source: str) -> Calibration:
-    commits, edits, more = judged.past_commits, len(past.edits), judged.reference_edits
+def _calibration(judged: Judged, source: str) -> Calibration:
+    commits, edits, more = judged.past_commits, judged.past_edits, judged.reference_edits
     own = f"{commits} past commits ({edits} edits) of this repository"
     if more:
         sentence = f"too little history ({own}): {more} edits of the base model's repositories joined in"
@@ -228,7 +246,7 @@ class _Writer:
 
     table: EditTable
     edits: Edits
-    known: Replay
+    known: Seen
     judged: Judged
     past: Past
     model: ScoringModel
@@ -322,16 +340,40 @@ class _Writer:
         speaking = [n for _, n in known if (channels[n].p_value or 0.0) <= self.settings.speaks]
         if forced and not speaking:
             speaking = [known[0][1]]
-        said = []
-        for name in speaking:
-            if name == "new_identifiers":
-                said.append(reasons.new_identifiers(self.table, self.known, self._unresolved, row))
-            elif name == "doubt":
-                said.append(reasons.doubt(channels[name].percentile_size_matched or 0.0))
-            else:
-                raw, median = float(self.edits.channels[i, 0]), float(judged[name].median[i])
-                said.append(reasons.displacement(raw, median, CHANGES[self.edits.change[i]]))
-        return tuple(said)
+        return tuple(self._say(name, i, row, channels[name]) for name in speaking)
+
+    def _say(self, name: str, i: int, row: int, channel: Channel) -> str:
+        """What one channel has to say about edit `i`."""
+        raw, percentile = channel.raw or 0.0, channel.percentile_size_matched or 0.0
+        if name == "new_identifiers":
+            return reasons.new_identifiers(self.table, self.known, self._unresolved, row)
+        if name == "displacement":
+            median = float(self.judged.channels[name].median[i])
+            return reasons.displacement(raw, median, CHANGES[self.edits.change[i]])
+        if name == "doubt":
+            return reasons.doubt(percentile)
+        if name == "novelty":
+            return reasons.novelty(raw, not self.edits.net[i].any())
+        if name == "shape":
+            return reasons.shape(percentile)
+        if name == "repetition":
+            return reasons.repetition(raw)
+        say = {
+            "bits_added": reasons.added_bits,
+            "bits_removed": reasons.removed_bits,
+            "syntax": reasons.syntax,
+        }
+        return say[name](raw, percentile, self._costly(name, i, row))
+
+    def _costly(self, name: str, i: int, row: int) -> list[str]:
+        """The words for the tokens that cost an edit most."""
+        table, came = self.table, name != "bits_removed"
+        state = int((table.after if came else table.before)[row])
+        tokens = table.tokens[int(table.offsets[state]) : int(table.offsets[state + 1])]
+        bits = self.known.syntax if name == "syntax" else self.known.words
+        part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
+        names = [table.names[k] for k in table.name_ids[part]] if name == "bits_added" else []
+        return words(tokens, *(bits.added if came else bits.removed).of(i), names, reasons.NAMES_SHOWN)
 
     def _neighbours(self, i: int) -> tuple[Neighbour, ...]:
         """The past edits whose displacements point most nearly the same way."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from codewm.model.scoring.channels import CHANNELS
 from tests.helpers import GitRepo, hermetic_env, run_cli
 from tests.scoring.random_model import write_random_model
 
@@ -70,7 +71,7 @@ def test_the_json_is_the_schema(repo: GitRepo) -> None:
     assert len(unit["action"]) == 15
     assert unit["action"]["type_modify"] == 1
     assert {"oid", "path", "unit", "similarity", "subject"} <= unit["neighbours"][0].keys()
-    assert unit["channels"].keys() == {"displacement", "new_identifiers", "doubt"}
+    assert unit["channels"].keys() == set(CHANNELS)
     lines = run_cli("score", "--format", "jsonl", cwd=repo.path).out.splitlines()
     assert [json.loads(line)["oid"] for line in lines] == [c["oid"] for c in report["commits"]]
     assert json.loads(lines[0])["schema"] == "codewm.score/1"

@@ -5,9 +5,9 @@
 //! changed but whose tokens did not is kept, flagged as a no-op.
 
 use hashbrown::{HashMap, HashSet};
-use imara_diff::{Algorithm, Diff, InternedInput};
 
 use crate::action::{self, EditView, Version};
+use crate::changes::TokenChanges;
 use crate::error::Result;
 use crate::texts::line_counts;
 use crate::tokens::{NAME_IN_MODULE, NAME_IN_UNIT, NameFlags, NameUse, TokenStream};
@@ -346,44 +346,6 @@ fn unit_edit(
         lines,
         first_changed_line,
         names: Vec::new(),
-    }
-}
-
-/// Where two token sequences differ.
-struct TokenChanges {
-    first: usize,
-    removed: Vec<u16>,
-    added: Vec<u16>,
-}
-
-impl TokenChanges {
-    fn between(before: &[u16], after: &[u16]) -> Self {
-        // The common prefix, not the first hunk: a diff may place a repeated token's hunk later.
-        let first = before.iter().zip(after).take_while(|(x, y)| x == y).count();
-        let (before, after) = (&before[first..], &after[first..]);
-        let last = before.iter().rev().zip(after.iter().rev());
-        let last = last.take_while(|(x, y)| x == y).count();
-        let (before, after) = (&before[..before.len() - last], &after[..after.len() - last]);
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        if before.is_empty() || after.is_empty() {
-            removed.extend_from_slice(before);
-            added.extend_from_slice(after);
-        } else {
-            let mut input = InternedInput::default();
-            input.update_before(before.iter().copied());
-            input.update_after(after.iter().copied());
-            let diff = Diff::compute(Algorithm::Histogram, &input);
-            let range = |r: std::ops::Range<u32>| r.start as usize..r.end as usize;
-            for hunk in diff.hunks() {
-                removed.extend_from_slice(&before[range(hunk.before)]);
-                added.extend_from_slice(&after[range(hunk.after)]);
-            }
-        }
-        TokenChanges {
-            first,
-            removed,
-            added,
-        }
     }
 }
 

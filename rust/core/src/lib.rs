@@ -5,6 +5,7 @@
 pub mod action;
 pub mod batch;
 pub mod chains;
+pub mod changes;
 pub mod decode;
 mod descent;
 pub mod diff;
@@ -12,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod incremental;
 pub mod miner;
+pub mod ngram;
 mod pieces;
 mod statements;
 pub mod suites;

@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod memory;
 mod miner;
+mod ngram;
 mod source;
 
 #[pymodule]
@@ -14,5 +15,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(m)?;
     source::register(m)?;
     miner::register(m)?;
+    ngram::register(m)?;
     engine::register(m)
 }

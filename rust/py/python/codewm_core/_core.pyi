@@ -114,6 +114,42 @@ def assign_chains(
     [M, 2]. `known_*` [K] are the first rows' of a table made before. Raises `InvalidInput`.
     """
 
+class NgramCache:
+    """How often each run of `order` tokens occurred; what the tokens of an edit cost by that, in bits.
+
+    Interpolated over all shorter contexts down to the uniform distribution [Witten and Bell 1991, method C]. An n-gram
+    is a 64-bit key with its last token in the lowest bits; counts are exact.
+    """
+
+    def __init__(self, order: int, fold: NDArray[np.uint16] | None = None) -> None:
+        """Tokens that `fold` [VOCAB_SIZE] maps to the same number are one. Raises `InvalidInput` if keys do not fit."""
+    def add(self, keys: NDArray[np.uint64], counts: NDArray[np.uint32] | None = None) -> None:
+        """Count the n-grams [G], each `counts` [G] times or once."""
+    def costs(
+        self,
+        before: tuple[NDArray[np.uint16], NDArray[np.int64]],
+        after: tuple[NDArray[np.uint16], NDArray[np.int64]],
+        own: int,
+        beyond: int,
+    ) -> tuple[
+        tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]],
+        tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]],
+    ]:
+        """Bits of what N edits add and of what they remove, by states (flat tokens, offsets [N + 1]) of both sides.
+
+        Each as positions in the state, bits, and offsets [N + 1] of the edits in both. Removed tokens cost what they
+        would if each of their n-grams had occurred `own` times less; so many tokens `beyond` each change count as
+        added. Raises `InvalidInput`.
+        """
+    def gained(
+        self,
+        before: tuple[NDArray[np.uint16], NDArray[np.int64]],
+        after: tuple[NDArray[np.uint16], NDArray[np.int64]],
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """N-grams whose tokens were not next to each other before, and the offsets [N + 1] of the edits in them; adds nothing."""
+    def count(self, sources: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Distinct n-grams of the units of sources, ascending, and how often each occurs; adds nothing."""
+
 class Engine:
     """A model file in; latents, displacements and doubts out. D is `dim`, W 2 D, K `latent`, A
     `action_dim` of `config`.
