@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.model.scoring.engine_model import BASE_NAME, base_path
+
+if TYPE_CHECKING:
+    from codewm.model.config import ModelConfig
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -42,6 +46,20 @@ class Subject:
     why_not: str = ""
     """Why there is nothing to compare int8 with."""
     about: dict[str, Any] = field(default_factory=dict)
+    data: bytes = field(default=b"", repr=False)
+    """The engine file."""
+
+    def weights(self) -> tuple[Mapping[str, Any], ModelConfig]:
+        """The state of a JEPA in f32, and its shape; needs torch."""
+        if find_spec("torch") is None:
+            raise UserError("looking into a model needs torch", "pip install 'codewm[train]'")
+        from codewm.model import export
+
+        with tempfile.TemporaryDirectory(prefix="codewm-eval-") as folder:
+            path = Path(folder) / "model.safetensors"
+            path.write_bytes(self.data)
+            weights, config, _ = export.load(path)
+        return weights, config
 
     @property
     def action(self) -> str:
@@ -83,7 +101,7 @@ def load(choice: str = BASE_NAME, *, compare_int8: bool = True) -> Subject:
         quantised = _engine(_exported(data, "int8", checkpoint=False), choice)
     digest = hashlib.sha256(data).hexdigest()[:16]
     about = json.loads(engine.metadata.get("provenance", "{}"))
-    return Subject(name, digest, engine, quant, quantised, _whitening(data), why, about)
+    return Subject(name, digest, engine, quant, quantised, _whitening(data), why, about, data)
 
 
 def _exported(what: Path | bytes, quant: str, *, checkpoint: bool) -> bytes:
