@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
+from codewm.cli.report import encoders
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 
@@ -36,6 +37,8 @@ CAPTION = "< the model is better: the 95% interval of the difference, over commi
 
 def to_tables(outcome: Outcome) -> list[Table]:
     """Every table of an outcome, without those that would be empty."""
+    if outcome.suite in encoders.SUITES:
+        return [table for table in encoders.to_tables(outcome) if table.row_count]
     rows = outcome.rows
     pooled = [r for r in rows if not r.data]
     tables = []

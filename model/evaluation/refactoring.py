@@ -7,8 +7,8 @@
               and one of them at two places at least; or the unit itself has another name
     reorder   the same tokens in another order
 
-Code is compared as runs of `RUN` tokens without depth markers, which change when code is moved into a function. These are
-rules, not the truth: what they miss counts as no refactoring.
+Code is compared as runs of `RUN` tokens without depth markers, which change when code is moved into a function. These
+are rules, not the truth: what they miss counts as no refactoring.
 """
 
 from __future__ import annotations
