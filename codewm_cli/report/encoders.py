@@ -39,7 +39,10 @@ def to_tables(outcome: Outcome) -> list[Table]:
         return [
             _grid(rows, circular, "relevance made from the action, as the papers': MRR@10", BUT_TOLD),
             _grid(
-                rows, _columns(rows, MRR_HARD), "one relevant edit (of P) beside nine (of N): MRR", BUT_TOLD
+                rows,
+                _columns(rows, MRR_HARD),
+                "one relevant edit (of P) beside nine others (of N): MRR",
+                BUT_TOLD,
             ),
             _grid(rows, own, "relevance not made from the action: MRR@10", BUT_TOLD),
         ]

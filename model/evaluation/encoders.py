@@ -65,13 +65,14 @@ class Features:
             gap: F32 = -np.abs(self.vectors[queries] - self.vectors[gallery].T)
             return gap
         a, b = self._unit(queries), self._unit(gallery)
-        similar: F32 = a @ b.T
-        return -similar if self.turns and sign < 0 else similar
+        similar: F32 = (a if sign > 0 or not self.turns else -a) @ b.T
+        return similar
 
     def _unit(self, rows: I64) -> F32:
         x = self.vectors[rows].astype(np.float64)
         length = np.linalg.norm(x, axis=1, keepdims=True)
-        return (x / np.maximum(length, 1e-12)).astype(np.float32)
+        unit: F32 = (x / np.maximum(length, 1e-12)).astype(np.float32)
+        return unit
 
 
 def of_world(world: World) -> list[Encoder]:

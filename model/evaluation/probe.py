@@ -43,7 +43,7 @@ NULLS = (LENGTH, encoders.RANDOM_STATES, encoders.BAG, encoders.UNTRAINED)
 RIDGES = tuple(10.0**k for k in range(-4, 3))  # times the number of fitted units
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic map
 LATEST = 0.2  # share that probes are chosen on; and tested on, in a single repository
-ENOUGH = 50  # units to fit on
+ENOUGH = 40  # units to fit on
 STEPS = 300  # of the logistic map's solver, at most
 _CHUNK = 100  # resamples at a time
 

@@ -8,7 +8,8 @@ Circular, as the papers have them (relevance is made from the action, which is m
                                      same repository or others; the papers' is 'same / other'
 Not made from the action:
     revert                           what did this commit take back: edits of the commit that its message cites
-    issue                            other commits citing the same issue
+    issue                            other commits citing the same issue; and one edit of these, of another unit,
+                                     beside nine as far from the query in time, because what cites an issue is near
     refactoring                      the same kind of refactoring, among edits of one joint label; in units, of the
                                      kinds that the unit's own edit shows (others show elsewhere, too)
 
@@ -155,21 +156,30 @@ def _circular(population: Population) -> Iterator[Protocol]:
         yield Protocol("same joint, other repositories", True, queries, gallery, elsewhere)
 
 
+def _cited(population: Population) -> Callable[[int], list[int]]:
+    """Edits whose commits cite an issue that this one's cites, too."""
+    citing: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+    for i, issues in enumerate(population.issues):
+        for issue in issues:
+            citing[issue].append(i)
+    return lambda i: [j for issue in population.issues[i] for j in citing[issue]]
+
+
+def _citing(population: Population) -> I64:
+    return _asking(population, np.flatnonzero([bool(cited) for cited in population.issues]), 2)
+
+
 def _related(population: Population) -> Iterator[Protocol]:
     edits = population.edits
     everyone = np.arange(len(edits))
     at: dict[int, list[int]] = defaultdict(list)
-    citing: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for i in everyone.tolist():
         at[int(edits.commit[i])].append(i)
-        for issue in population.issues[i]:
-            citing[issue].append(i)
 
     def reverted(i: int) -> list[int]:
         return at.get(int(population.reverts[i]), [])
 
-    def cited(i: int) -> list[int]:
-        return [j for issue in population.issues[i] for j in citing[issue]]
+    cited = _cited(population)
 
     def judge(related: Callable[[int], list[int]], *, other_units: bool) -> Judge:
         def judged(q: I64) -> tuple[Mask, Mask]:
@@ -186,9 +196,8 @@ def _related(population: Population) -> Iterator[Protocol]:
 
     reverting = np.flatnonzero(population.reverts >= 0)
     inexact = reverting[~population.exact[reverting]]
-    issues = np.flatnonzero([bool(cited) for cited in population.issues])
     reverting, inexact = (_asking(population, rows, 8) for rows in (reverting, inexact))
-    issues = _asking(population, issues, 2)
+    issues = _citing(population)
     yield Protocol("revert", False, reverting, everyone, judge(reverted, other_units=False), sign=-1)
     yield Protocol("revert, not exact", False, inexact, everyone, judge(reverted, other_units=False), sign=-1)
     yield Protocol("issue", False, issues, everyone, judge(cited, other_units=False))
@@ -217,7 +226,7 @@ _IN_UNITS = [KINDS.index(kind) for kind in ("rename", "reorder")]
 
 
 def hard(population: Population) -> list[Hard]:
-    """The K = 9 protocols; with one repository, only that within it."""
+    """The protocols of one relevant edit beside `K` others; of one repository, only those within it."""
     edits, label = population.edits, population.label
     held = np.flatnonzero(population.held & (label >= 0))
     queries = _asking(population, held, 5)
@@ -242,4 +251,43 @@ def hard(population: Population) -> list[Hard]:
             out.append(
                 Hard(f"K = {K}, {positive} / {negative}", np.array(rows), np.array(candidates, np.int64))
             )
+    return [*out, *_timed(population)]
+
+
+def _timed(population: Population) -> Iterator[Hard]:
+    """Issues, beside edits that are as far from the query in time as the relevant one is."""
+    edits, time = population.edits, population.time
+    cited = _cited(population)
+    rng = np.random.default_rng(10)
+    rows, candidates = [], []
+    for q in _citing(population).tolist():
+        apart = (edits.commit != edits.commit[q]) & (population.chain != population.chain[q])
+        apart &= edits.repository == edits.repository[q]
+        relevant = np.zeros(len(edits), bool)
+        relevant[cited(q)] = True
+        right, wrong = np.flatnonzero(apart & relevant), np.flatnonzero(apart & ~relevant)
+        if not len(right):
+            continue
+        positive = int(rng.choice(right))
+        gap = np.abs(time - time[q])
+        order = rng.permutation(wrong)
+        order = order[np.argsort(np.abs(gap[order] - gap[positive]), kind="stable")]
+        nearest = _few_of_each(order, edits.commit)[:K]
+        if len(nearest) == K:
+            rows.append(q)
+            candidates.append([positive, *nearest])
+    if rows:
+        yield Hard(f"issue, K = {K} as far in time", np.array(rows), np.array(candidates, np.int64), False)
+
+
+def _few_of_each(order: I64, commit: I64) -> list[int]:
+    """The first of these rows, in order, of which no commit has more than a third of `K`."""
+    taken: dict[int, int] = defaultdict(int)
+    out: list[int] = []
+    for row in order.tolist():
+        if len(out) == K:
+            break
+        if taken[int(commit[row])] < K // 3:
+            taken[int(commit[row])] += 1
+            out.append(row)
     return out

@@ -107,12 +107,13 @@ def answers(protocol: Protocol, features: Sequence[Features]) -> Answers:
     out: Answers = {m: {f.name: np.zeros(len(protocol.queries)) for f in features} for m in retrieved.METRICS}
     for metric in out:
         out[metric][CLASS_PRIOR] = np.zeros(len(protocol.queries))
-    rng = np.random.default_rng(8)
     for start in range(0, len(protocol.queries), CHUNK):
         part = slice(start, start + CHUNK)
         queries = protocol.queries[part]
         allowed, relevant = protocol.judge(queries)
         for one in features:
+            # Equal scores fall in the same order for everybody, whoever else is compared.
+            rng = np.random.default_rng([8, start])
             similar = one.similarity(queries, protocol.gallery, protocol.sign)
             found = retrieved.measures(retrieved.top(similar, allowed, rng), relevant)
             for metric, values in found.items():
@@ -124,7 +125,6 @@ def answers(protocol: Protocol, features: Sequence[Features]) -> Answers:
 
 def hard_answers(one: Hard, features: Sequence[Features]) -> Answers:
     """1 / the place of the relevant edit among its `K` distractors, query by query."""
-    rng = np.random.default_rng(9)
     out: dict[str, F64] = {}
     relevant = np.zeros((1, 1 + protocols.K), bool)
     relevant[0, 0] = True
@@ -136,7 +136,7 @@ def hard_answers(one: Hard, features: Sequence[Features]) -> Answers:
             ]
         )
         allowed = np.ones(scores.shape, bool)
-        found = retrieved.top(scores, allowed, rng)
+        found = retrieved.top(scores, allowed, np.random.default_rng(9))
         out[feature.name] = retrieved.measures(found, np.repeat(relevant, len(scores), 0))[
             "reciprocal_rank_at_10"
         ]
