@@ -27,6 +27,10 @@ def to_text(found: Similar) -> str:
     for unit in found.units:
         name = f"{inert(unit.path)}::{inert(unit.unit)}"
         lines += ["", f"{name} ({unit.change}, {unit.tokens} tokens)"]
+        if unit.undoes is not None:
+            lines.append("  takes back:")
+            lines.append(_line(unit.undoes))
+            lines.append("  like:")
         lines += [_line(edit) for edit in unit.edits]
     if not found.units:
         lines.append("no unit of a Python file was edited")

@@ -1,7 +1,9 @@
 """A commit, or the change at hand, in; the past edits of this repository that moved their unit most alike out.
 
-Alike is the cosine of displacements t(s') - t(s), whatever the code was (DESIGN 8). The past is the one that scoring
-compares with, up to the commit's first parent. What became of an edit is what a later message says: that it reverts it.
+Alike is the cosine of displacements t(s') - t(s), whatever the code was (DESIGN 8), among edits that did the same to
+their unit: created, deleted or modified it. What points the other way takes something back: `undoes`. The past is the
+one that scoring compares with, up to the commit's first parent. What became of an edit is what a later message says:
+that it reverts it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from codewm.model.scoring.score import Target
 
 F32 = NDArray[np.float32]
+OPPOSITE = -0.95
+"""Cosine from which an edit is said to take another back (of exact reverts it is -1)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class SimilarUnit:
     unit: str
     change: str
     tokens: int
+    undoes: PastEdit | None
+    """The latest past edit that points the other way, if any does."""
     edits: tuple[PastEdit, ...]
 
 
@@ -107,7 +113,9 @@ def similar(
     for i in largest[:units].tolist():
         # A displacement of nothing points nowhere.
         likeness = directions @ _unit(edits.displacement[i : i + 1])[0]
-        nearest = np.argsort(-likeness, kind="stable")[:count]
+        alike = np.flatnonzero(past.edits.change == edits.change[i])
+        nearest = alike[np.argsort(-likeness[alike], kind="stable")[:count]]
+        opposite = np.flatnonzero(likeness <= OPPOSITE)
         row = int(edits.row[i])
         found.append(
             SimilarUnit(
@@ -115,6 +123,9 @@ def similar(
                 unit=table.units[int(table.unit[row])],
                 change=CHANGES[int(edits.change[i])],
                 tokens=int(edits.size[i]),
+                undoes=_edit(past, int(opposite[-1]), float(likeness[opposite[-1]]), undone)
+                if len(opposite)
+                else None,
                 edits=tuple(_edit(past, j, float(likeness[j]), undone) for j in nearest.tolist()),
             )
         )

@@ -1,6 +1,7 @@
 """Claims about `codewm similar`, on a real repository:
 
-1. Of an edit that was made before, that one comes first, with its subject and unit; of units, the largest.
+1. Of an edit that was made before, that one comes first, with its subject and unit; of units, the largest. What an
+   edit takes back is named.
 2. What a later commit reverts is said; nothing after the change is searched in.
 3. stdout is text or codewm.similar/1, stderr is talk; what is staged can be asked for. Subjects are shown inert.
 4. What cannot be answered is refused with a hint, exit 2; neither torch nor h5py is imported.
@@ -62,8 +63,8 @@ def test_the_same_edit_comes_first(repo: tuple[GitRepo, dict[str, str]]) -> None
     values = [e["similarity"] for e in unit["edits"]]
     assert values == sorted(values, reverse=True)
     assert {e["oid"] for e in unit["edits"]} == {done["log"], done["undo"], done["loop"]}
-    opposite = next(e for e in unit["edits"] if e["oid"] == done["undo"])
-    assert opposite["similarity"] == pytest.approx(-1, abs=1e-3)
+    assert unit["undoes"]["oid"] == done["undo"]
+    assert unit["undoes"]["similarity"] == pytest.approx(-1, abs=1e-3)
     assert "3 past commits" in ran.err
 
 
@@ -77,6 +78,8 @@ def test_text_and_limits(repo: tuple[GitRepo, dict[str, str]]) -> None:
     assert "b.py::g (modified" in ran.out  # the larger of the two
     assert sum("  " + oid[:8] in ran.out for oid in done.values()) == 2
     assert "1 smaller units" in ran.err
+    (undo,) = json.loads(run_cli("similar", done["undo"], "--format", "json", cwd=git.path).out)["units"]
+    assert undo["undoes"]["oid"] == done["log"]
     whole = run_cli("similar", done["again"], "-q", cwd=git.path)
     assert whole.err == ""
     assert f"[reverted by {done['undo'][:8]}]" in whole.out
