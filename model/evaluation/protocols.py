@@ -9,7 +9,7 @@ Circular, as the papers have them (relevance is made from the action, which is m
 Not made from the action:
     revert                           what did this commit take back: edits of the commit that its message cites
     issue                            other commits citing the same issue; and one edit of these, of another unit,
-                                     beside nine as far from the query in time, because what cites an issue is near
+                                     beside nine around it in time, because what cites an issue is often next to it
     refactoring                      the same kind of refactoring, among edits of one joint label; in units, of the
                                      kinds that the unit's own edit shows (others show elsewhere, too)
 
@@ -255,7 +255,11 @@ def hard(population: Population) -> list[Hard]:
 
 
 def _timed(population: Population) -> Iterator[Hard]:
-    """Issues, beside edits that are as far from the query in time as the relevant one is."""
+    """Issues, the relevant edit at any place in time among those it stands beside.
+
+    Of the nine, as many as a die says are nearer to the query than the relevant edit, each side those that are nearest
+    to it. Only where both sides have nine: which place it gets must not depend on the history.
+    """
     edits, time = population.edits, population.time
     cited = _cited(population)
     rng = np.random.default_rng(10)
@@ -265,23 +269,23 @@ def _timed(population: Population) -> Iterator[Hard]:
         apart &= edits.repository == edits.repository[q]
         relevant = np.zeros(len(edits), bool)
         relevant[cited(q)] = True
-        right, wrong = np.flatnonzero(apart & relevant), np.flatnonzero(apart & ~relevant)
-        if not len(right):
-            continue
-        positive = int(rng.choice(right))
+        wrong = rng.permutation(np.flatnonzero(apart & ~relevant))
         gap = np.abs(time - time[q])
-        order = rng.permutation(wrong)
-        order = order[np.argsort(np.abs(gap[order] - gap[positive]), kind="stable")]
-        nearest = _few_of_each(order, edits.commit)[:K]
-        if len(nearest) == K:
-            rows.append(q)
-            candidates.append([positive, *nearest])
+        for positive in rng.permutation(np.flatnonzero(apart & relevant)).tolist():
+            order = wrong[np.argsort(np.abs(gap[wrong] - gap[positive]), kind="stable")]
+            nearer = _few_of_each(order[gap[order] < gap[positive]], edits.commit)
+            farther = _few_of_each(order[gap[order] > gap[positive]], edits.commit)
+            if len(nearer) == len(farther) == K:
+                count = int(rng.integers(K + 1))
+                rows.append(q)
+                candidates.append([positive, *nearer[:count], *farther[: K - count]])
+                break
     if rows:
-        yield Hard(f"issue, K = {K} as far in time", np.array(rows), np.array(candidates, np.int64), False)
+        yield Hard(f"issue, K = {K} around in time", np.array(rows), np.array(candidates, np.int64), False)
 
 
 def _few_of_each(order: I64, commit: I64) -> list[int]:
-    """The first of these rows, in order, of which no commit has more than a third of `K`."""
+    """The first `K` of these rows, in order, of which no commit has more than a third."""
     taken: dict[int, int] = defaultdict(int)
     out: list[int] = []
     for row in order.tolist():
