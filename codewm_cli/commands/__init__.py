@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
         "codewm.cli.commands.collect", "Build the training corpus from clones of the pinned repositories."
     ),
     "eval": Verb("codewm.cli.commands.eval", "Test a model on held-out edits, beside its nulls."),
+    "similar": Verb("codewm.cli.commands.similar", "Find past edits that moved their unit alike."),
     "hook": Verb("codewm.cli.commands.hook", "Install, remove, inspect or run the pre-commit hook."),
     "export": Verb(
         "codewm.cli.commands.export", "Write a trained checkpoint as an engine model (needs torch)."

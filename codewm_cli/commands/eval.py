@@ -61,6 +61,10 @@ def run(
         str | None,
         typer.Option("--part", metavar="unseen|late", help="Of a divided corpus. Default: unseen, if any."),
     ] = None,
+    encoder: Annotated[
+        list[Path] | None,
+        typer.Option("--encoder", metavar="DIR", help="A Hugging Face encoder to compare with; repeatable."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="NAME", help="A variation of the ablation; repeatable."),
@@ -101,7 +105,7 @@ def run(
             console.data(f"{name:10} {row.help}")
         return 0
     chosen = registry.find(suite)
-    _require(chosen, model or [])
+    _require(chosen, model or [], encoder or [])
     settings = _settings(minutes, steps, device, setting or [])
     sources = _sources(data or [Path()], clones, quiet)
     from codewm.model.evaluation.result import Request
@@ -111,6 +115,7 @@ def run(
         models=model or [],
         seeds=seeds,
         limit=limit,
+        encoders=encoder or [],
         injections=injections,
         part=part,
         only=only or [],
@@ -126,8 +131,10 @@ def run(
     return 0
 
 
-def _require(suite: Suite, models: Sequence[str]) -> None:
+def _require(suite: Suite, models: Sequence[str], encoders: Sequence[Path]) -> None:
     """Refuse early what will not work after an hour."""
+    if encoders and not suite.takes_encoders:
+        raise UserError("this suite compares no encoders of others", "leave --encoder away")
     if models and not suite.takes_models:
         raise UserError("this suite trains its own models", "leave --model away")
     if suite.trains and not models:

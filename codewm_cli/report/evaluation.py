@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from codewm.cli.console import inert
 from codewm.cli.report import impact
 from codewm.cli.report.subsets import by_subset
+from codewm.cli.report import encoders
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 
@@ -42,6 +43,8 @@ def to_tables(outcome: Outcome) -> list[Table]:
     """Every table of an outcome, without those that would be empty."""
     if outcome.suite == "impact":
         return impact.tables(outcome)
+    if outcome.suite in encoders.SUITES:
+        return [table for table in encoders.to_tables(outcome) if table.row_count]
     rows = outcome.rows
     pooled = [r for r in rows if not r.data]
     tables = []

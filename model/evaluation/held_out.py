@@ -128,7 +128,7 @@ def hold_out(
     if len(edits) < 2:
         raise UserError("there are no held-out edits to test on", "name a repository with more history")
     about |= {"held out": len(edits), "to fit nulls on": len(fit)}
-    label = _labels(edits.action, first.action_id)
+    label = labels_of(edits.action, first.action_id)
     siblings, edits = _siblings(parts, states, edits)
     return HeldOut(
         edits=edits,
@@ -179,7 +179,7 @@ def _parts(
         held = np.sort(held[~seen])
         repository = table.commits.repository[table.commit[held]]
         drawn = [
-            _draw(held[repository == r], table.commit[held[repository == r]], limit, rng)
+            draw_commits(held[repository == r], table.commit[held[repository == r]], limit, rng)
             for r in np.unique(repository)
         ]
         kept = np.concatenate(drawn) if drawn else held
@@ -200,7 +200,7 @@ def _pairs(table: EditTable, rows: I64) -> NDArray[np.uint64]:
     return a * np.uint64(0x9E3779B97F4A7C15) + b
 
 
-def _draw(rows: I64, commit: NDArray[np.int32], most: int, rng: np.random.Generator) -> I64:
+def draw_commits(rows: I64, commit: NDArray[np.int32], most: int, rng: np.random.Generator) -> I64:
     """About `most` edits at most, by whole commits in random order: the bootstrap resamples commits.
 
     A commit that does not fit is passed over; if none fits, the smallest is taken.
@@ -214,6 +214,17 @@ def _draw(rows: I64, commit: NDArray[np.int32], most: int, rng: np.random.Genera
             kept.append(commits[i])
             room -= int(counts[i])
     return rows[np.isin(commit, kept or [commits[np.argmin(counts)]])]
+
+
+def edits_of(sources: Sequence[Source], rows: Sequence[I64]) -> Edits:
+    """Those rows of each source's table as one set of edits, source by source."""
+    parts: list[_Part] = []
+    repositories = commits = 0
+    for source, held in zip(sources, rows, strict=True):
+        parts.append(_Part(source.table, held, np.zeros(0, np.int64), repositories, commits))
+        repositories += len(source.repositories)
+        commits += len(source.table.commits)
+    return _edits(parts, rows)[0]
 
 
 def _edits(parts: Sequence[_Part], rows: Sequence[I64]) -> tuple[Edits, list[I64]]:
@@ -269,7 +280,8 @@ def _latest(parts: Sequence[_Part]) -> NDArray[np.bool_]:
     return np.concatenate(masks)
 
 
-def _labels(action: F32, action_id: str) -> I64:
+def labels_of(action: F32, action_id: str) -> I64:
+    """The joint label edit type x scope of actions [n, A]: [n], -1 where the action names neither."""
     names = codewm_core.ACTIONS[action_id]
     kinds = [i for i, name in enumerate(names) if name.startswith("type_")]
     scopes = [i for i, name in enumerate(names) if name.startswith("scope_")]

@@ -123,7 +123,7 @@ def find_victims(
     wanted = held[order[: most * 2]]  # half of them may be of no use
     found: list[Victim] = []
     with Repository.open(source.clones[name]) as repo:
-        changes = _changes(repo, table, wanted)
+        changes = changes_of(repo, table, wanted)
         names = [c for c in changes if c is not None]
         oids = dict.fromkeys(oid for c in names for oid in (c.old_oid, c.new_oid) if oid is not None)
         content = dict(repo.read_blobs(oids))
@@ -137,7 +137,7 @@ def find_victims(
     return found
 
 
-def _changes(repo: Repository, table: EditTable, rows: I64) -> list[FileChange | None]:
+def changes_of(repo: Repository, table: EditTable, rows: I64) -> list[FileChange | None]:
     """The change of a file that each edit is part of; None where this clone does not have it."""
     by_commit: dict[str, dict[bytes, FileChange]] = {}
     if len(rows):

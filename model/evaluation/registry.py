@@ -23,6 +23,8 @@ class Suite(NamedTuple):
     trains: bool
     """It needs torch unless it is given models."""
     takes_models: bool = True
+    takes_encoders: bool = False
+    """Of others, from local folders."""
 
 
 SUITES: dict[str, Suite] = {
@@ -62,6 +64,18 @@ SUITES: dict[str, Suite] = {
     ),
     "latency": Suite(
         "codewm.model.evaluation.latency", "milliseconds of every stage, beside torch", trains=False
+    ),
+    "retrieval": Suite(
+        "codewm.model.evaluation.retrieval",
+        "finding edits of the same label, revert, issue or refactoring, by any encoder",
+        trains=False,
+        takes_encoders=True,
+    ),
+    "probe": Suite(
+        "codewm.model.evaluation.probe",
+        "what a linear probe reads of a unit's complexity, loops, calls and effects, in any encoder",
+        trains=False,
+        takes_encoders=True,
     ),
 }
 

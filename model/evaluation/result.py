@@ -28,6 +28,8 @@ class Request:
     seeds: int = 3
     limit: int = 2_000
     """Held-out edits of each repository at most."""
+    encoders: Sequence[Path] = ()
+    """Folders with encoders of others, for the suites that compare encoders."""
     injections: int = 60
     """Edits of each repository that are corrupted in every way, 0 for none."""
     part: str | None = None

@@ -166,6 +166,8 @@ def test_seeds_are_trained_and_kept(repo: GitRepo, tmp_path: Path) -> None:
         (("ablation", "--model", "base"), "trains its own"),
         (("ablation", "--only", "magic"), "no variation 'magic'"),
         (("readout", "nowhere"), "nowhere"),
+        (("readout", "--encoder", "nowhere"), "no encoders of others"),
+        (("retrieval", "--encoder", "nowhere"), "no folder with a model"),
     ],
 )
 def test_what_is_refused(repo: GitRepo, words: tuple[str, ...], said: str) -> None:
@@ -179,7 +181,9 @@ def test_what_is_refused(repo: GitRepo, words: tuple[str, ...], said: str) -> No
 def test_the_list_of_suites() -> None:
     ran = run_cli("eval", "list")
     assert ran.status == 0
-    assert [line.split()[0] for line in ran.out.splitlines()] == ["readout", "seeds", "ablation"]
+    assert [line.split()[0] for line in ran.out.splitlines()] == [
+        "readout", "seeds", "ablation", "retrieval", "probe"
+    ]  # fmt: skip
 
 
 def test_a_chart() -> None:
