@@ -71,7 +71,9 @@ class _Made(NamedTuple):
     subject: str
 
 
-def cases_of(source: Source, first: int, last: int, count: int, action: str, window: int, threads: int) -> Cases:
+def cases_of(
+    source: Source, first: int, last: int, count: int, action: str, window: int, threads: int
+) -> Cases:
     """Make every mistake in `count` edits of commits `first` to `last`, and take four times as many as they are.
 
     The same ones whatever model is asked. No cases where `count` is 0 or nothing can be corrupted.
@@ -94,14 +96,18 @@ def cases_of(source: Source, first: int, last: int, count: int, action: str, win
         for m, path in zip(chosen, where, strict=True)
     ]
     lines = batch.pair_lines[kept]
-    return Cases(_as_table(table, batch, row[kept], chosen, where, lines), cases, [m.victim.commit for m in chosen])
+    return Cases(
+        _as_table(table, batch, row[kept], chosen, where, lines), cases, [m.victim.commit for m in chosen]
+    )
 
 
 def _mistakes(victims: Sequence[Victim], subjects: Sequence[str], count: int) -> list[_Made]:
     functions = [Function(lines_of(v)[v.start : v.end]) for v in victims]
     out = []
     for i, victim in enumerate(victims[:count]):
-        donors = [f for f, v in zip(functions, victims, strict=True) if v.after is not victim.after] or functions
+        donors = [
+            f for f, v in zip(functions, victims, strict=True) if v.after is not victim.after
+        ] or functions
         lines = lines_of(victim)
         for kind in ALL:
             spoilt = corrupted(functions[i], kind, donors, random.Random(f"{kind} {i}"), ALL)

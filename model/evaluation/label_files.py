@@ -67,7 +67,12 @@ def write(folder: Path, labels: Iterable[Label], cases: Sequence[Scored]) -> Non
         with temporary.open("w", encoding="ascii") as file:
             for made in cases:
                 for oid, case in zip(made.oid, made.case, strict=True):
-                    key = {"repository": made.repository, "commit": oid, "unit": unit_of(case), "kind": kind_of(case)}
+                    key = {
+                        "repository": made.repository,
+                        "commit": oid,
+                        "unit": unit_of(case),
+                        "kind": kind_of(case),
+                    }
                     file.write(json.dumps({**key, "before": case.before, "after": case.after}) + "\n")
         temporary.replace(folder / CASES)
     except OSError as e:
@@ -83,7 +88,9 @@ def read_scores(path: Path) -> dict[tuple[str, str, str, str], float]:
             rows = csv.DictReader(file)
             missing = [name for name in wanted if name not in (rows.fieldnames or ())]
             if missing:
-                raise UserError(f"'{path}' has no column {missing[0]}", f"columns: {', '.join((*KEY, 'score'))}")
+                raise UserError(
+                    f"'{path}' has no column {missing[0]}", f"columns: {', '.join((*KEY, 'score'))}"
+                )
             for row in rows:
                 unit = row.get("unit") or ""
                 kind = (row.get("kind") or "") if unit else ""
@@ -94,7 +101,9 @@ def read_scores(path: Path) -> dict[tuple[str, str, str, str], float]:
     except OSError as e:
         raise UserError(f"cannot read '{path}': {e.strerror or e}", "name a CSV file") from e
     except (ValueError, TypeError, csv.Error) as e:
-        raise UserError(f"'{path}' is not a file of scores: {e}", f"columns: {', '.join((*KEY, 'score'))}") from e
+        raise UserError(
+            f"'{path}' is not a file of scores: {e}", f"columns: {', '.join((*KEY, 'score'))}"
+        ) from e
     return found
 
 

@@ -38,6 +38,11 @@ SUITES: dict[str, Suite] = {
         trains=True,
         takes_models=False,
     ),
+    "anomaly": Suite(
+        "codewm.model.evaluation.anomaly",
+        "the scores of commits against mistakes, reverts and fixes, beside plain rivals",
+        trains=False,
+    ),
 }
 
 

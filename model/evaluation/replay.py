@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.history import Replay, commits_between
@@ -29,7 +27,7 @@ from codewm.model.scoring.channels import CHANNELS, Edits, measure
 from codewm.model.scoring.combine import per_commit
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import build
-from codewm.model.scoring.past import Past, concatenate
+from codewm.model.scoring.past import Past, concatenate, empty_past
 from codewm.model.scoring.score import Judged, judge
 from codewm.model.scoring.settings import ScoreSettings
 
@@ -88,7 +86,9 @@ def window_of(table: EditTable, share: float, limit: int) -> Window:
     return Window(first, last)
 
 
-def measured(table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings) -> tuple[Edits, Replay]:
+def measured(
+    table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings
+) -> tuple[Edits, Replay]:
     """Measure the edits of a table that follows the past."""
     return measure(model.engine, table, past.names, settings.names, settings.threads)
 
@@ -118,7 +118,7 @@ def replay(
     name = source.repositories[0]
     with Repository.open(source.clones[name]) as repo:
         before = table.commits.parent[window.first]
-        past = build(repo, before, model, settings)
+        past = build(repo, before, model, settings) if before else empty_past()
     rivals = Baselines()
     if window.first:
         rivals.learn(commits_between(table, 0, window.first - 1))
@@ -138,9 +138,7 @@ def replay(
             chosen = _commits(cases.table, np.array(mine))
             alone = _alone(chosen, past, model, settings)
             judged = judge(alone, chosen.commits.lines_added, past, None, settings)
-            made.append(
-                _scored(name, chosen, alone, judged, rivals, settings, [cases.case[c] for c in mine])
-            )
+            made.append(_scored(name, chosen, alone, judged, rivals, settings, [cases.case[c] for c in mine]))
         past = past.plus(part, edits, known).trimmed(settings.history)
         rivals.learn(part)
         progress(end - start + 1)
