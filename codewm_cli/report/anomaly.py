@@ -20,7 +20,11 @@ TITLES = {
     "szz": "commits that a later fix blames (SZZ)",
     "revert": "commits that were reverted",
 }
-MATCHED = (("auroc_size_matched", "AUROC at size"), ("auroc_size_time_matched", "and time"))
+MATCHED = (
+    ("auroc_size_matched", "at size"),
+    ("auroc_time_matched", "at time"),
+    ("auroc_size_time_matched", "at size and time"),
+)
 CAPTION = "[95% interval, over commits]; < the surprise is better: the interval of the difference excludes 0"
 SHOWN_BY_REPOSITORY = 3  # scores beside the surprise
 
@@ -30,7 +34,7 @@ def to_tables(outcome: Outcome) -> list[Table]:
     pooled = [r for r in outcome.rows if not r.data]
     tables = [_injected(pooled), _kinds(pooled)]
     for name, title in TITLES.items():
-        tables.append(_natural(pooled, name, title))
+        tables += [_natural(pooled, name, title), _caught(pooled, name, title)]
         tables.append(_repositories(outcome.rows, name, title))
     tables.append(_alerts(outcome.rows))
     return [t for t in tables if t.row_count]
@@ -52,27 +56,41 @@ def _short(row: Row | None) -> str:
     return "" if row is None else f"{row.value:.3f}"
 
 
+def _label(row: Row) -> str:
+    return inert(f"  {row.subset}" if row.more.get("baseline") else row.subset)
+
+
 def _natural(rows: Sequence[Row], name: str, title: str) -> Table:
-    """A row for each score: matched and unmatched, how many it catches, and what it adds to lines added."""
+    """A row for each score: AUROC, like compared with like."""
     plain = _by_score(rows, f"{name}_auroc")
     first = plain.get(SURPRISE)
-    count = "" if first is None else f": {first.more['positives']} of {first.n:,}"
-    table = table_of(f"{title}{count}", CAPTION)
+    count = "" if first is None else f": {first.more['positives']} of {first.n:,} commits"
+    table = table_of(f"{title}{count}; AUROC", CAPTION)
     table.add_column("score", no_wrap=True)
     for _, label in MATCHED:
         table.add_column(label, justify="right", no_wrap=True)
-    for label in ("AUROC", "at time", "AUPRC", *(f"top {t}%" for t in TOPS), "+ lines", "rho lines"):
+    table.add_column("all", justify="right")
+    held = [_by_score(rows, f"{name}_{metric}") for metric, _ in MATCHED]
+    for score, row in plain.items():
+        cells = [_figure(held[0].get(score), held[0].get(SURPRISE)), _short(held[1].get(score))]
+        table.add_row(_label(row), *cells, _figure(held[2].get(score), held[2].get(SURPRISE)), _short(row))
+    return table
+
+
+def _caught(rows: Sequence[Row], name: str, title: str) -> Table:
+    """A row for each score: what a reviewer would find from the top, and what it adds to lines added."""
+    precision = _by_score(rows, f"{name}_auprc")
+    base = next((r.more["base_rate"] for r in precision.values()), 0.0)
+    table = table_of(f"{title}: caught among the strangest (AUPRC of no score at all: {base:.3f})")
+    table.add_column("score", no_wrap=True)
+    for label in ("AUPRC", *(f"top {t}%" for t in TOPS), "AUROC added to lines", "rho with lines"):
         table.add_column(label, justify="right", no_wrap=True)
-    held = {metric: _by_score(rows, f"{name}_{metric}") for metric, _ in MATCHED}
-    others = [_by_score(rows, f"{name}_{m}") for m in ("auroc", "auroc_time_matched", "auprc")]
-    others += [_by_score(rows, f"{name}_caught_in_top_{t}") for t in TOPS]
+    others = [_by_score(rows, f"{name}_caught_in_top_{t}") for t in TOPS]
     gain = _by_score(rows, f"{name}_auroc_added_to_lines")
     rho = _by_score(rows, "spearman_with_lines_added")
-    for score, row in plain.items():
-        label = f"  {score}" if row.more.get("baseline") else score
-        cells = [_figure(h.get(score), h.get(SURPRISE)) for h in held.values()]
-        cells += [_short(o.get(score)) for o in others]
-        table.add_row(inert(label), *cells, _figure(gain.get(score)), _short(rho.get(score)))
+    for score, row in precision.items():
+        cells = [_short(o.get(score)) for o in others]
+        table.add_row(_label(row), _short(row), *cells, _figure(gain.get(score)), _short(rho.get(score)))
     return table
 
 
@@ -84,11 +102,10 @@ def _injected(rows: Sequence[Row]) -> Table:
     for label in ("score", "mean of kinds", "of kinds not trained on", "worst kind"):
         table.add_column(label, justify="left" if label == "score" else "right", no_wrap=True)
     for score, row in mean.items():
-        label = f"  {score}" if row.more.get("baseline") else score
         last = worst.get(score)
         said = "" if last is None else f"{last.value:.3f} {last.more['kind']}"
         cells = (_figure(row, mean.get(SURPRISE)), _figure(unseen.get(score), unseen.get(SURPRISE)), said)
-        table.add_row(inert(label), *cells)
+        table.add_row(_label(row), *cells)
     return table
 
 

@@ -150,7 +150,7 @@ def natural_rows(
     for metric, stratum in matchings.items():
         found = {k: auroc(v, up, stratum, weights) for k, v in here.values.items()}
         used = int((up & comparable(up, stratum)).sum())
-        more = {"positives": positives, "positives_compared": used}
+        more: dict[str, Any] = {"positives": positives, "positives_compared": used}
         rows += rows_of(f"{name}_{metric}", found, len(here), baselines=baselines, **more)
     # Values of different repositories are not compared: what counts is the place among the repository's own.
     found = {k: auprc(-v, up, weights) for k, v in ranks.items()}
@@ -282,7 +282,7 @@ def injected_rows(
         if chosen:
             value, drawn = _mean(list(chosen.values()))
             found = {k: (float(value[i]), drawn[:, i]) for i, k in enumerate(cases.values)}
-            more = {"kinds": [f"{k}, {f}" for k, f in chosen]}
+            more: dict[str, Any] = {"kinds": [f"{k}, {f}" for k, f in chosen]}
             rows += rows_of(metric, found, sum(f[2] for f in chosen.values()), baselines=baselines, **more)
     by_kind = {
         k: _mean([f for key, f in each.items() if key[0] == k])[0] for k in dict.fromkeys(k for k, _ in each)
@@ -291,8 +291,8 @@ def injected_rows(
         worst = min(by_kind, key=lambda k: by_kind[k][i]) if by_kind else ""
         if worst:
             marks = {"kind": worst, **({"baseline": True} if name in baselines else {})}
-            value = float(by_kind[worst][i])
-            rows.append(Row(f"{INJECTED}_worst_kind", name, value, None, len(by_kind), more=marks))
+            lowest = float(by_kind[worst][i])
+            rows.append(Row(f"{INJECTED}_worst_kind", name, lowest, None, len(by_kind), more=marks))
     for (kind, form), (value, drawn, n) in each.items():
         found = {k: (float(value[i]), drawn[:, i]) for i, k in enumerate(cases.values)}
         more = {"kind": f"{kind}, {form}", "trained": kind not in untrained}

@@ -173,7 +173,7 @@ class Baselines:
         changed = (table.tokens_added + table.tokens_removed)[rows]
         out: dict[str, F64] = {
             "lines_added": table.commits.lines_added.astype(np.float64),
-            "tokens_changed": np.bincount(commit, weights=changed, minlength=commits),
+            "tokens_changed": np.bincount(commit, weights=changed, minlength=commits).astype(np.float64),
         }
         direction = self._direction(changes)
         out["bag_direction"] = _highest(direction, commit, commits)
@@ -227,7 +227,7 @@ class Baselines:
         bits = -np.log2(share)[where.ravel()] * counts
         commits = len(table.commits)
         added = np.bincount(commit[which], weights=counts, minlength=commits)
-        summed = np.bincount(commit[which], weights=bits, minlength=commits)
+        summed: F64 = np.bincount(commit[which], weights=bits, minlength=commits).astype(np.float64)
         return summed, summed / np.maximum(added, 1)
 
     def _density(self, table: EditTable) -> F64:

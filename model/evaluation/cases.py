@@ -92,7 +92,7 @@ def cases_of(
     paths = {(v.commit, v.unit, v.start): p for v, p in _paths(table, rows, victims)}
     where = [paths[m.victim.commit, m.victim.unit, m.victim.start] for m in chosen]
     cases = [
-        Case(m.kind, m.form, path, m.victim.unit, *(_text(side, m.victim.unit) for side in m.sides))
+        Case(m.kind, m.form, path, m.victim.unit, *(_text(side, m.victim) for side in m.sides))
         for m, path in zip(chosen, where, strict=True)
     ]
     lines = batch.pair_lines[kept]
@@ -132,10 +132,11 @@ def _paths(table: EditTable, rows: I64, victims: Sequence[Victim]) -> list[tuple
     return [(v, known[v.commit, v.unit, v.start]) for v in victims]
 
 
-def _text(source: bytes, name: str) -> str:
-    """The lines of one function of a source."""
-    unit = next(u for u in core.units(source) if u.name == name)
-    return "\n".join(source.decode("utf-8").split("\n")[unit.start_line - 1 : unit.end_line])
+def _text(source: bytes, victim: Victim) -> str:
+    """The lines of the function on one side: what stands between what all sides share."""
+    lines = source.decode("utf-8").split("\n")
+    following = len(lines_of(victim)) - victim.end
+    return "\n".join(lines[victim.start : len(lines) - following])
 
 
 def _as_table(

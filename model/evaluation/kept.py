@@ -11,6 +11,7 @@ import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def path_of(folder: Path, *parts: object) -> Path:
 
 def save(path: Path, real: Scored, made: Scored) -> None:
     """Write both, in one step. Raises `UserError`."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, scored in (("real", real), ("made", made)):
         arrays |= {f"{name}.{k}": getattr(scored, k) for k in _ARRAYS}
         arrays |= {f"{name}.values.{k}": v for k, v in scored.values.items()}

@@ -68,8 +68,9 @@ def uncaught(function: Function, donor: Function, rng: random.Random) -> Lines |
     if not tries:
         return None
     s = rng.choice(tries)
-    inner = [t for t in function.statements if any(t.node is node for node in s.node.body)]
-    if len(inner) != len(s.node.body):
+    tried: list[ast.stmt] = getattr(s.node, "body", [])
+    inner = [t for t in function.statements if any(t.node is node for node in tried)]
+    if len(inner) != len(tried):
         return None
     kept = [line for statement in inner for line in function.block(statement)]
     return function.put(s.start, s.end, kept, s.indent)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,8 @@ def replay(
 
 def _alone(table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings) -> Edits:
     """Measure each commit of a table as if the others were not there: none may learn from another."""
+    # What is known is put together once, not for each of them.
+    past = replace(past, start=past.names, gained=past.gained[:0], gained_in=past.gained_in[:0])
     out: Edits | None = None
     for c in range(len(table.commits)):
         edits, _ = measured(commits_between(table, c, c), past, model, settings)
@@ -160,10 +163,12 @@ def _commits(table: EditTable, wanted: I64) -> EditTable:
     """The table of some commits alone."""
     rows = np.flatnonzero(np.isin(table.commit, wanted))
     kept = table.select(rows)
-    columns = {}
+    columns: dict[str, Any] = {}
     for column in fields(table.commits):
         values = getattr(table.commits, column.name)
-        columns[column.name] = [values[i] for i in wanted] if isinstance(values, list) else values[wanted]
+        columns[column.name] = (
+            [values[i] for i in wanted.tolist()] if isinstance(values, list) else values[wanted]
+        )
     number = np.searchsorted(wanted, kept.commit).astype(np.int32)
     return replace(kept, commit=number, commits=replace(table.commits, **columns))
 
@@ -194,7 +199,7 @@ def _scored(
         # A channel that has nothing to say finds nothing strange.
         values={k: np.nan_to_num(v, nan=0.0)[kept] for k, v in values.items()},
         edits=count[kept],
-        case=[cases[c] for c in kept] if cases else [],
+        case=[cases[c] for c in kept.tolist()] if cases else [],
     )
 
 

@@ -87,7 +87,10 @@ def auprc(score: F64, positive: Mask, weights: F64) -> tuple[float, F64]:
 
 
 def ranks_within(score: F64, repository: I64) -> F64:
-    """[n] share of the commits of the same repository that score higher, half of the ties: 0 is the strangest."""
+    """[n] share of the commits of the same repository that score higher, with half of the ties and of itself.
+
+    The strangest are near 0.
+    """
     out = np.zeros(len(score))
     for r in np.unique(repository):
         rows = np.flatnonzero(repository == r)
