@@ -146,8 +146,9 @@ def test_rows_labels_and_the_scores_of_others(repos: list[GitRepo], model: Path,
         assert found[metric, "idle"]["value"] == 0.5, metric
         assert "oracle" not in found[metric, "surprise"]["beats"]
     assert found["revert_caught_in_top_50", "oracle"]["value"] == 1.0
-    # With a row left out, it is refused.
-    _write_scores(knows, rows[1:], lambda r: float(r["label"]))
+    # With a commit left out, it is refused.
+    first = rows[0]["commit"]
+    _write_scores(knows, [r for r in rows if r["commit"] != first], lambda r: float(r["label"]))
     refused = run_cli(*asked, "--scores", str(knows))
     assert refused.status == 2
     assert "no score for one" in refused.err
