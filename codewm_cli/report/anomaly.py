@@ -22,6 +22,7 @@ TITLES = {
 }
 MATCHED = (
     ("auroc_size_matched", "at size"),
+    ("auroc_closely_matched", "closely"),
     ("auroc_time_matched", "at time"),
     ("auroc_size_time_matched", "at size and time"),
 )
@@ -72,8 +73,10 @@ def _natural(rows: Sequence[Row], name: str, title: str) -> Table:
     table.add_column("all", justify="right")
     held = [_by_score(rows, f"{name}_{metric}") for metric, _ in MATCHED]
     for score, row in plain.items():
-        cells = [_figure(held[0].get(score), held[0].get(SURPRISE)), _short(held[1].get(score))]
-        table.add_row(_label(row), *cells, _figure(held[2].get(score), held[2].get(SURPRISE)), _short(row))
+        size, close, time, both = held
+        cells = [_figure(size.get(score), size.get(SURPRISE)), _figure(close.get(score), close.get(SURPRISE))]
+        cells += [_short(time.get(score)), _figure(both.get(score), both.get(SURPRISE))]
+        table.add_row(_label(row), *cells, _short(row))
     return table
 
 

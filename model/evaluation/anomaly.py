@@ -16,6 +16,7 @@ from codewm.corpus.errors import UserError
 from codewm.corpus.szz import SzzOptions
 from codewm.model.evaluation import baselines, kept, label_files
 from codewm.model.evaluation.anomaly_figures import (
+    FEW,
     INJECTED,
     injected_rows,
     natural_rows,
@@ -103,6 +104,10 @@ def run(request: Request, emit: Emit) -> Outcome:
         rows = natural_rows(kind, commits, positive, request.resamples, names)
         if not rows:
             outcome.notes.append(f"{kind}: no scored commit is labelled, nothing to compare")
+        elif positive.sum() < FEW:
+            outcome.notes.append(
+                f"{kind}: {positive.sum()} positives are too few to tell anything from chance"
+            )
         outcome.rows += rows
         emit(rows)
     outcome.notes += _verdicts(outcome.rows)

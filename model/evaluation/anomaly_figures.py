@@ -4,6 +4,8 @@ For each label set L and score (`subset`):
 
     L_auroc                     pairs of one repository
     L_auroc_size_matched        pairs of one repository and number of lines added, or decile of it
+    L_auroc_closely_matched     pairs of one repository whose lines added differ by less than a quarter: the upper deciles
+                                are so wide that lines added itself still wins in them
     L_auroc_time_matched        pairs of one repository and fifth of its commit times
     L_auroc_size_time_matched   both
     L_auprc                     average precision over all commits; its base rate is beside it
@@ -37,6 +39,7 @@ from codewm.model.evaluation.stratified import (
     auprc,
     auroc,
     caught,
+    close_strata,
     comparable,
     crossed,
     ranks_within,
@@ -50,6 +53,8 @@ I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 LINES = "lines_added"
 TOPS = (5, 10, 50)
+FEW = 20
+"""With fewer positives nothing is fitted to them, and no figure means much."""
 INJECTED = METRICS[0]
 _CHUNK = 100  # resamples at a time, of pairs
 
@@ -141,6 +146,7 @@ def natural_rows(
     matchings = {
         "auroc": here.repository,
         "auroc_size_matched": size,
+        "auroc_closely_matched": close_strata(here.lines, here.repository),
         "auroc_time_matched": when,
         "auroc_size_time_matched": crossed(size, when),
     }
@@ -171,7 +177,7 @@ def natural_rows(
 
 
 def _added(name: str, here: Pool, up: Mask, weights: F64, baselines: Sequence[str]) -> list[Row]:
-    if find_spec("sklearn") is None:
+    if find_spec("sklearn") is None or up.sum() < FEW:
         return []
     sizes = here.lines.astype(np.float64)
     rows = []

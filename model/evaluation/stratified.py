@@ -10,17 +10,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.model.evaluation.matched import strata
+from codewm.model.evaluation.matched import EXACT, strata
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 QUINTILES = np.arange(1, 5) / 5
+CLOSE = 1.25  # times as many lines added at most
 
 
 def size_strata(lines: I64, repository: I64, positive: Mask) -> I64:
     """Repository x lines added, as `matched.strata` cuts it."""
     return strata(lines, repository, ~positive)
+
+
+def close_strata(lines: I64, repository: I64) -> I64:
+    """Repository x lines added, exactly up to `EXACT`, then by less than a factor of `CLOSE`: [n].
+
+    The upper deciles are wide: there, a score that follows from size alone still wins.
+    """
+    beyond = np.log(np.maximum(lines, EXACT + 1) / (EXACT + 1)) / np.log(CLOSE)
+    steps = np.where(lines <= EXACT, lines, EXACT + 1 + np.floor(beyond + 1e-9)).astype(np.int64)
+    return crossed(repository, steps)
 
 
 def time_strata(time: I64, repository: I64, positive: Mask) -> I64:

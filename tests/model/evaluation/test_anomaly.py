@@ -30,7 +30,7 @@ from tests.helpers import GitRepo, run_cli
 from tests.model.evaluation.repository import build, module
 from tests.scoring.random_model import write_random_model
 
-QUICK = ("--resamples", "40", "--threads", "1", "--set", "share=0.5", "--set", "block=10")
+QUICK = ("--resamples", "30", "--threads", "1", "--set", "share=0.5", "--set", "block=25")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> list[GitRepo]:
 def _replay(repo: GitRepo, model: Path, window: Window, injections: int = 0) -> tuple[Scored, Scored]:
     source = _of_clone(repo.path, quiet=True)
     scoring = load_model(repo.path / "none", str(model))
-    return replay(source, window, scoring, ScoreSettings(threads=1), block=10, injections=injections)
+    return replay(source, window, scoring, ScoreSettings(threads=1), block=20, injections=injections)
 
 
 def test_scores_are_as_of_their_date(repos: list[GitRepo], model: Path) -> None:

@@ -69,6 +69,17 @@ def test_strata_are_of_a_repository() -> None:
         assert len(np.unique(size[rows])) == len(np.unique(when[rows])) == 1
 
 
+def test_closely_matched_is_what_it_says() -> None:
+    lines, repository = RNG.integers(0, 3_000, 4_000), RNG.integers(0, 3, 4_000)
+    lines[:300] = np.arange(300) % 12
+    stratum = stratified.close_strata(lines, repository)
+    for s in np.unique(stratum):
+        rows = stratum == s
+        assert len(np.unique(repository[rows])) == 1
+        low, high = lines[rows].min(), lines[rows].max()
+        assert low == high or (low > 5 and high < low * 1.25 + 1e-6)
+
+
 def test_average_precision_and_catch_rates() -> None:
     score = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
     up = np.array([True, False, True, False, False, False])
