@@ -4,8 +4,8 @@ For each label set L and score (`subset`):
 
     L_auroc                     pairs of one repository
     L_auroc_size_matched        pairs of one repository and number of lines added, or decile of it
-    L_auroc_closely_matched     pairs of one repository whose lines added differ by less than a quarter: the upper deciles
-                                are so wide that lines added itself still wins in them
+    L_auroc_closely_matched     pairs of one repository whose lines added differ by less than a quarter: the upper
+                                deciles are so wide that lines added itself still wins in them
     L_auroc_time_matched        pairs of one repository and fifth of its commit times
     L_auroc_size_time_matched   both
     L_auprc                     average precision over all commits; its base rate is beside it
