@@ -179,7 +179,7 @@ def test_what_is_refused(repo: GitRepo, words: tuple[str, ...], said: str) -> No
 def test_the_list_of_suites() -> None:
     ran = run_cli("eval", "list")
     assert ran.status == 0
-    assert [line.split()[0] for line in ran.out.splitlines()] == ["readout", "seeds", "ablation"]
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["readout", "seeds", "ablation", "anomaly"]
 
 
 def test_a_chart() -> None:
