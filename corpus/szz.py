@@ -17,7 +17,7 @@ file is annotated. A merge owns what it brings to its first parent. Lines from b
 nobody, and so do those of a file that Git would not compare. Held in memory is an int32 for each line of the
 Python files at one time.
 
-These labels are noisy in both directions: about half of what such rules blame did not cause the fix, most bugs are
+These labels are noisy in both directions: a line that a fix deletes need not have caused what is fixed, most bugs are
 never fixed in a commit that says so, and the youngest commits have had no time to be blamed at all.
 """
 

@@ -83,6 +83,13 @@ def run(
     work: Annotated[
         Path | None, typer.Option("--work", help="Keeps trained models and finished rows for the next run.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="DIR", help="Write labels and splits of anomaly there.")
+    ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option("--scores", metavar="FILE", help="Another tool's scores of those labels; repeatable."),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8/--no-int8", help="Compare weights stored as f32 with int8 ones.")
     ] = True,
@@ -123,6 +130,8 @@ def run(
         compare_int8=int8,
         settings=settings,
         work=work or _work(data or [Path()], as_json),
+        labels=labels,
+        scores=scores or [],
         threads=threads,
         say=lambda text: console.say(text, quiet),
     )
@@ -258,7 +267,10 @@ def _write(outcome: Outcome, as_json: str | None, plots: Path | None, quiet: boo
     if as_json == STDOUT:
         console.data(_dump(document))
     else:
-        for table in report.to_tables(outcome):
+        from codewm.cli.report import anomaly
+
+        of_suite = anomaly if outcome.suite == "anomaly" else report
+        for table in of_suite.to_tables(outcome):
             console.render(table)
         if as_json is not None:
             _write_text(Path(as_json), _dump({**document, "finished": True}) + "\n")

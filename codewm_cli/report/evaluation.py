@@ -66,7 +66,8 @@ def to_tables(outcome: Outcome) -> list[Table]:
     return [table for table in tables if table.row_count]
 
 
-def _table(title: str, caption: str = "") -> Table:
+def table_of(title: str, caption: str = "") -> Table:
+    """An empty table as all of them look."""
     from rich.table import Table
 
     return Table(
@@ -91,7 +92,7 @@ def _figures(rows: Sequence[Row], title: str) -> Table:
     names = NULLS_OF_SEEDS if spread else NULLS
     nulls = [n for n in names if any(n in row.nulls for row in rows)]
     best = [n for n in BEST if any(n in row.nulls for row in rows)]
-    table = _table(title, "" if spread else CAPTION)
+    table = table_of(title, "" if spread else CAPTION)
     table.add_column("metric", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
@@ -130,7 +131,7 @@ def _injected(rows: Sequence[Row], reads: str, matched: str, size: str) -> Table
     mine = [r for r in rows if r.metric.startswith(f"{reads}injected_auroc_{matched}_matched")]
     what = "the critic" if reads else "|d - predicted d| alone"
     title = f"injected edits: AUROC of {what}, matched on {size} (untrained: no family trained on)"
-    table = _table(title, CAPTION if any(row.margins for row in mine) else "")
+    table = table_of(title, CAPTION if any(row.margins for row in mine) else "")
     table.add_column("kind", no_wrap=True)
     table.add_column("edits", justify="right")
     table.add_column("value [95% interval]", justify="right", no_wrap=True)
@@ -157,7 +158,7 @@ def _repositories(rows: Sequence[Row]) -> Table:
     """Modified units of each repository: the main rows side by side."""
     mine = [r for r in rows if r.data and r.subset in ("modified", "kinds")]
     shown = [m for m in BY_REPOSITORY if any(r.metric == m for r in mine)]
-    table = _table("edits of modified units, by repository")
+    table = table_of("edits of modified units, by repository")
     table.add_column("repository")
     for metric in shown:
         table.add_column(metric.replace("_", " "), justify="right")
@@ -171,7 +172,7 @@ def _variations(rows: Sequence[Row]) -> Table:
     """Variations below each other; in brackets, the difference to the full recipe, with * where it is clear."""
     mine = [r for r in rows if r.subset in ("modified", "kinds") and r.metric in COMPARED]
     shown = [m for m in COMPARED if any(r.metric == m for r in mine)]
-    table = _table(
+    table = table_of(
         "variations of the recipe, modified units",
         "in brackets: the difference to the full recipe; * its 95% interval, over commits, excludes 0",
     )

@@ -90,7 +90,7 @@ def inject(
     if not whole:
         return None
     batch = core.diff_units([pair for *_, pair in whole], window=window, action=action, threads=threads)
-    rows = _rows(batch, [v.unit for v, *_ in whole])
+    rows = rows_of_units(batch, [v.unit for v, *_ in whole])
     kept = np.flatnonzero(rows >= 0)
     if not len(kept):
         return None
@@ -105,14 +105,20 @@ def inject(
 
 
 def find_victims(
-    source: Source, name: str, part: str | None, numbers: tuple[int, int], most: int
+    source: Source,
+    name: str,
+    part: str | None,
+    numbers: tuple[int, int],
+    most: int,
+    among: I64 | None = None,
 ) -> list[Victim]:
     """Real edits of Python 3 functions in the held-out part of one repository, in random but fixed order.
 
-    `numbers` are those of the repository, and of the first commit of its table, among all sources.
+    `numbers` are those of the repository, and of the first commit of its table, among all sources. `among` are rows
+    to take instead of the held-out ones.
     """
     table = source.table
-    held, _ = rows_of(table, part)
+    held = rows_of(table, part)[0] if among is None else among
     held = held[table.commits.repository[table.commit[held]] == source.repositories.index(name)]
     apart = core.FLAG_NOOP | core.FLAG_CREATED | core.FLAG_DELETED | core.FLAG_MOVED | core.FLAG_SYNTAX_ERROR
     kinds = [core.KINDS.index(k) for k in ("function", "method")]
@@ -206,11 +212,11 @@ def _units(source: bytes) -> dict[str, core.Unit]:
 def corruptions(victims: Sequence[Victim], count: int) -> list[tuple[Victim, int, int, tuple[bytes, bytes]]]:
     """(victim, kind, form, (before, after)) of every corruption of the first `count` victims."""
     out = []
-    functions = [Function(_lines(v)[v.start : v.end]) for v in victims]
+    functions = [Function(lines_of(v)[v.start : v.end]) for v in victims]
     for i, victim in enumerate(victims[:count]):
         # Donors from other files, if there are any.
         donors = [f for f, v in zip(functions, victims, strict=True) if v.after is not victim.after]
-        lines = _lines(victim)
+        lines = lines_of(victim)
         for k, kind in enumerate(KINDS):
             rng = random.Random(f"{kind} {i}")
             spoilt = corrupted(functions[i], kind, donors or functions, rng)
@@ -222,11 +228,12 @@ def corruptions(victims: Sequence[Victim], count: int) -> list[tuple[Victim, int
     return out
 
 
-def _lines(victim: Victim) -> list[str]:
+def lines_of(victim: Victim) -> list[str]:
+    """The lines of the file after the edit."""
     return victim.after.decode("utf-8").split("\n")
 
 
-def _rows(batch: core.EditBatch, units: Sequence[str]) -> I64:
+def rows_of_units(batch: core.EditBatch, units: Sequence[str]) -> I64:
     """The row of each pair's unit, -1 where it did not change or where something else did, too."""
     rows = np.full(len(units), -1, np.int64)
     counts = np.bincount(batch.pair, minlength=len(units))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import random
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ PAYLOADS = (
     "handle = ctypes.CDLL(None)\nhandle.system(b'id')",
     "eval(compile(codecs.decode(blob, 'rot13'), '<s>', 'exec'))",
 )
-_COMPARED: dict[type[ast.cmpop], str] = {
+COMPARED: dict[type[ast.cmpop], str] = {
     ast.Eq: "!=", ast.NotEq: "==", ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
 }  # fmt: skip
@@ -133,7 +133,8 @@ Lines = list[str]
 Corrupt = Callable[[Function, Function, random.Random], Lines | None]
 
 
-def _without(function: Function, statement: Statement) -> Lines:
+def without(function: Function, statement: Statement) -> Lines:
+    """The function without a statement."""
     gone = ["pass"] if statement.alone else []
     return function.put(statement.start, statement.end, gone, statement.indent)
 
@@ -151,7 +152,7 @@ def _foreign(donor: Function, rng: random.Random) -> Lines:
 
 def drop(function: Function, donor: Function, rng: random.Random) -> Lines | None:
     """A statement is gone."""
-    return _without(function, rng.choice(function.statements))
+    return without(function, rng.choice(function.statements))
 
 
 def guard(function: Function, donor: Function, rng: random.Random) -> Lines | None:
@@ -163,7 +164,7 @@ def guard(function: Function, donor: Function, rng: random.Random) -> Lines | No
         and not s.node.orelse
         and isinstance(s.node.body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break)
     ]
-    return _without(function, rng.choice(guards)) if guards else None
+    return without(function, rng.choice(guards)) if guards else None
 
 
 def swap(function: Function, donor: Function, rng: random.Random) -> Lines | None:
@@ -189,11 +190,11 @@ def paste(function: Function, donor: Function, rng: random.Random) -> Lines | No
 def mutate(function: Function, donor: Function, rng: random.Random) -> Lines | None:
     """A comparison is turned around, a number is another one, or a name is another name of the function."""
     changes: list[Callable[[], Lines]] = []
-    compared = [n for n in function.spans(ast.Compare) if len(n.ops) == 1 and type(n.ops[0]) in _COMPARED]
+    compared = [n for n in function.spans(ast.Compare) if len(n.ops) == 1 and type(n.ops[0]) in COMPARED]
     if compared:
         node = rng.choice(compared)
         left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
-        turned = f"{left} {_COMPARED[type(node.ops[0])]} {right}"
+        turned = f"{left} {COMPARED[type(node.ops[0])]} {right}"
         changes.append(lambda: function.rewritten((node, turned)))
     numbers = [n for n in function.spans(ast.Constant) if type(n.value) is int and function.text(n).isdigit()]
     if numbers:
@@ -321,10 +322,16 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def corrupted(function: Function, kind: str, donors: Sequence[Function], rng: random.Random) -> Lines | None:
+def corrupted(
+    function: Function,
+    kind: str,
+    donors: Sequence[Function],
+    rng: random.Random,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> Lines | None:
     """The function with one thing wrong; None where ten tries gave nothing that parses and differs."""
     for _ in range(10):
-        lines = KINDS[kind].corrupt(function, rng.choice(donors), rng)
+        lines = kinds[kind].corrupt(function, rng.choice(donors), rng)
         if lines is None or lines == function.lines:
             continue
         try:

@@ -77,6 +77,11 @@ SUITES: dict[str, Suite] = {
         trains=False,
         takes_encoders=True,
     ),
+    "anomaly": Suite(
+        "codewm.model.evaluation.anomaly",
+        "the scores of commits against mistakes, reverts and fixes, beside plain rivals",
+        trains=False,
+    ),
 }
 
 

@@ -42,6 +42,10 @@ class Request:
     """Of models that the suite trains: keys of `TrainConfig` and `ModelConfig`."""
     work: Path | None = None
     """Where trained models and finished readings are kept."""
+    labels: Path | None = None
+    """Folder that labels and splits are written to."""
+    scores: Sequence[Path] = ()
+    """Files of another tool's scores."""
     threads: int = 0
     say: Callable[[str], None] = lambda text: None
 

@@ -182,7 +182,8 @@ def test_the_list_of_suites() -> None:
     ran = run_cli("eval", "list")
     assert ran.status == 0
     assert [line.split()[0] for line in ran.out.splitlines()] == [
-        "readout", "seeds", "ablation", "retrieval", "probe"
+        "readout", "impact", "seeds", "ablation", "rollout", "geometry", "audit", "quantisation", "latency",
+        "retrieval", "probe", "anomaly",
     ]  # fmt: skip
 
 

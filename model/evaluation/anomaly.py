@@ -1,0 +1,229 @@
+"""Clones in, the open benchmark of anomaly scores out: what was spoilt, reverted and fixed, against what scores said.
+
+The latest part of each first-parent history is scored as of its dates (`replay`), by codewm, by each of its channels
+alone, by the rivals (`baselines`) and by whatever is read from files; what is made of that is in `anomaly_figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
+
+import numpy as np
+
+from codewm.corpus.errors import UserError
+from codewm.corpus.szz import SzzOptions
+from codewm.model.evaluation import baselines, kept, label_files
+from codewm.model.evaluation.anomaly_figures import (
+    FEW,
+    INJECTED,
+    injected_rows,
+    natural_rows,
+    plain_rows,
+    pool,
+)
+from codewm.model.evaluation.cases import REAL
+from codewm.model.evaluation.held_out import Source
+from codewm.model.evaluation.label_files import Label
+from codewm.model.evaluation.metrics import Row
+from codewm.model.evaluation.natural import NATURAL, inducing, labels_of, reverted
+from codewm.model.evaluation.replay import Scored, Window, replay, window_of
+from codewm.model.evaluation.result import Chart, Emit, Outcome, Request, chart_of
+from codewm.model.scoring.channels import CHANNELS
+from codewm.model.scoring.engine_model import BASE_NAME, ScoringModel, load_model
+from codewm.model.scoring.settings import ScoreSettings
+
+VERSION = 1
+"""Of what is kept: replays by another one are done again."""
+CHANCE = 0.5
+
+
+@dataclass(frozen=True)
+class AnomalySettings:
+    """What `--set KEY=VALUE` can change."""
+
+    share: float = 0.2
+    """Latest part of each repository's edits that is scored."""
+    block: int = 50
+    """Commits that are scored by one past."""
+    szz_max_age_days: float = SzzOptions.max_age_days
+    szz_max_files: int = SzzOptions.max_files
+
+
+def settings_of(request: Request) -> AnomalySettings:
+    """Read `--set`. Raises `UserError` for what is unknown or out of range."""
+    known = {f.name: type(f.default) for f in fields(AnomalySettings)}
+    given = {k: v for k, v in request.settings.items() if k != "device"}
+    for key, value in given.items():
+        if key not in known:
+            raise UserError(f"this suite has no setting '{key}'", f"one of {', '.join(known)}")
+        if isinstance(value, bool) or not isinstance(value, int if known[key] is int else int | float):
+            raise UserError(f"'{value}' is no value for {key}", "give a number")
+    settings = AnomalySettings(**given)
+    if not 0 < settings.share < 1 or settings.block < 1:
+        raise UserError("share must be between 0 and 1, and block at least 1", "leave --set away")
+    return settings
+
+
+def run(request: Request, emit: Emit) -> Outcome:
+    """The suite."""
+    chosen, scoring = settings_of(request), ScoreSettings(threads=request.threads)
+    for source in request.sources:
+        if not source.clones or len(source.repositories) > 1:
+            raise UserError(f"'{source.name}' is no clone", "this suite replays clones: name those")
+    choice = request.models[0] if request.models else BASE_NAME
+    model = load_model(request.sources[0].clones[request.sources[0].repositories[0]], choice)
+    outcome = Outcome("anomaly", {"name": choice, "digest": model.digest, "config": model.engine.config}, [])
+    outcome.about = {**asdict(chosen), "limit": request.limit, "injections": request.injections,
+                     "resamples": request.resamples, "channels": list(CHANNELS)}  # fmt: skip
+    real, made, labels = _replayed(request, chosen, scoring, model, outcome)
+    names = baselines.names()
+    for path in request.scores:
+        read = label_files.read_scores(path)
+        name = path.stem
+        real = label_files.with_scores(real, name, read)
+        if any(unit for _, _, unit, _ in read):
+            made = label_files.with_scores(made, name, read)
+        names.append(name)
+    if request.labels is not None:
+        label_files.write(request.labels, _rows_of(real, made, labels), made)
+        outcome.notes.append(f"labels and cases written to {request.labels}")
+    commits, cases = pool(real), pool(made)
+    request.say(f"comparing {len(commits):,} commits and {len(cases):,} cases")
+    for rows in (
+        plain_rows(commits, request.resamples, scoring.alert_budget, names),
+        injected_rows(made, cases, request.resamples, names),
+    ):
+        outcome.rows += rows
+        emit(rows)
+    for kind in NATURAL:
+        positive = np.concatenate(
+            [labels_of(s.oid, found[kind]) for s, found in zip(real, labels, strict=True)]
+        )
+        rows = natural_rows(kind, commits, positive, request.resamples, names)
+        if not rows:
+            outcome.notes.append(f"{kind}: no scored commit is labelled, nothing to compare")
+        elif positive.sum() < FEW:
+            outcome.notes.append(
+                f"{kind}: {positive.sum()} positives are too few to tell anything from chance"
+            )
+        outcome.rows += rows
+        emit(rows)
+    outcome.notes += _verdicts(outcome.rows)
+    if find_spec("sklearn") is None:
+        outcome.notes.append(
+            "scikit-learn is not installed: no isolation forest, nothing fitted with lines added "
+            "(pip install 'codewm[risk]')"
+        )
+    outcome.charts = _charts(outcome.rows)
+    return outcome
+
+
+Found = dict[str, set[str]]
+"""Commits that are positive, by label set."""
+
+
+def _replayed(
+    request: Request, chosen: AnomalySettings, scoring: ScoreSettings, model: ScoringModel, outcome: Outcome
+) -> tuple[list[Scored], list[Scored], list[Found]]:
+    """Score every repository, or read what was scored before."""
+    real, made, labels = [], [], []
+    options = SzzOptions(chosen.szz_max_age_days, chosen.szz_max_files)
+    for source in request.sources:
+        table = source.table
+        window = window_of(table, chosen.share, request.limit)
+        first, second = _one(request, source, window, chosen, scoring, model)
+        found = {"revert": reverted(table), "szz": inducing(source, options)}
+        real.append(first)
+        made.append(second)
+        labels.append(found)
+        origin = table.repositories[0] if table.repositories else None
+        outcome.data.append(
+            {
+                "name": source.repositories[0],
+                **({} if origin is None else {"root": origin.root, "tip": origin.tip}),
+                "first": table.commits.oid[window.first],
+                "last": table.commits.oid[window.last],
+                "commits": len(first),
+                "cases": len(second),
+                **{kind: int(labels_of(first.oid, found[kind]).sum()) for kind in NATURAL},
+            }
+        )
+    return real, made, labels
+
+
+def _one(
+    request: Request,
+    source: Source,
+    window: Window,
+    chosen: AnomalySettings,
+    scoring: ScoreSettings,
+    model: ScoringModel,
+) -> tuple[Scored, Scored]:
+    name = source.repositories[0]
+    commits = source.table.commits
+    place = None
+    if request.work is not None:
+        ends = commits.oid[0], commits.oid[window.first], commits.oid[window.last]
+        place = kept.path_of(
+            request.work, VERSION, model.digest, name, ends, chosen.block, request.injections,
+            repr(scoring), CHANNELS, baselines.names(), baselines.BaselineSettings(),
+        )  # fmt: skip
+        read = kept.load(place)
+        if read is not None:
+            request.say(f"{name}: replayed before")
+            return read
+    count = window.last - window.first + 1
+    request.say(f"{name}: replaying {count:,} commits")
+    both = replay(source, window, model, scoring, block=chosen.block, injections=request.injections)
+    if place is not None:
+        kept.save(place, *both)
+    return both
+
+
+def _rows_of(real: Sequence[Scored], made: Sequence[Scored], labels: Sequence[Found]) -> list[Label]:
+    rows = []
+    for fold, (commits, cases, found) in enumerate(zip(real, made, labels, strict=True)):
+        for kind in NATURAL:
+            marks = labels_of(commits.oid, found[kind]).tolist()
+            rows += [
+                Label(commits.repository, oid, "", kind, int(mark), fold)
+                for oid, mark in zip(commits.oid, marks, strict=True)
+            ]
+        rows += [
+            Label(
+                cases.repository,
+                oid,
+                label_files.unit_of(case),
+                label_files.kind_of(case),
+                int(case.kind != REAL),
+                fold,
+            )
+            for oid, case in zip(cases.oid, cases.case, strict=True)
+        ]
+    return rows
+
+
+def _verdicts(rows: Sequence[Row]) -> list[str]:
+    """What cannot be told from chance once size is matched, said outright."""
+    out = []
+    for metric in (INJECTED, *(f"{kind}_auroc_size_matched" for kind in NATURAL)):
+        mine = [r for r in rows if r.metric == metric and not r.data and r.interval is not None]
+        chance = [r.subset for r in mine if r.interval and r.interval[0] <= CHANCE <= r.interval[1]]
+        below = [r.subset for r in mine if r.interval and r.interval[1] < CHANCE]
+        if chance:
+            out.append(f"{metric}: not told from chance: {', '.join(chance)}")
+        if below:
+            out.append(f"{metric}: below chance: {', '.join(below)}")
+    return out
+
+
+def _charts(rows: Sequence[Row]) -> list[Chart]:
+    out = []
+    for metric in (INJECTED, *(f"{kind}_auroc_size_matched" for kind in NATURAL)):
+        mine = [r for r in rows if r.metric == metric and not r.data]
+        chart = chart_of(mine, metric, metric.replace("_", " "), "AUROC", by="subset")
+        if chart is not None:
+            out.append(chart)
+    return out
