@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
-from codewm.cli.report import impact
+from codewm.cli.report import encoders, impact
 from codewm.cli.report.subsets import by_subset
-from codewm.cli.report import encoders
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 

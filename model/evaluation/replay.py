@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
-from codewm.corpus.history import Replay, commits_between
+from codewm.corpus.history import commits_between
 from codewm.corpus.split import boundaries
 from codewm.corpus.table import EditTable
 from codewm.model.evaluation.baselines import Baselines
 from codewm.model.evaluation.cases import Case, cases_of
 from codewm.model.evaluation.held_out import Source
+from codewm.model.scoring.alone import measure_alone
 from codewm.model.scoring.calibrate import Calibrated
-from codewm.model.scoring.channels import CHANNELS, Edits, measure
+from codewm.model.scoring.channels import CHANNELS, Edits
 from codewm.model.scoring.combine import per_commit
 from codewm.model.scoring.engine_model import ScoringModel
-from codewm.model.scoring.gather import build
-from codewm.model.scoring.past import Past, concatenate, empty_past
+from codewm.model.scoring.gather import build, measured
+from codewm.model.scoring.past import empty_past
 from codewm.model.scoring.score import Judged, judge
 from codewm.model.scoring.settings import ScoreSettings
 
@@ -87,13 +88,6 @@ def window_of(table: EditTable, share: float, limit: int) -> Window:
     return Window(first, last)
 
 
-def measured(
-    table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings
-) -> tuple[Edits, Replay]:
-    """Measure the edits of a table that follows the past."""
-    return measure(model.engine, table, past.names, settings.names, settings.threads)
-
-
 def replay(
     source: Source,
     window: Window,
@@ -137,26 +131,15 @@ def replay(
         mine = [c for c in range(len(cases.origin)) if start <= cases.origin[c] <= end]
         if mine:
             chosen = _commits(cases.table, np.array(mine))
-            alone = _alone(chosen, past, model, settings)
+            # As of the block's date, and none may learn from another.
+            dates = np.full(len(mine), len(past), np.int64)
+            alone, _ = measure_alone(chosen, past, dates, model, settings)
             judged = judge(alone, chosen.commits.lines_added, past, None, settings)
             made.append(_scored(name, chosen, alone, judged, rivals, settings, [cases.case[c] for c in mine]))
         past = past.plus(part, edits, known).trimmed(settings.history)
         rivals.learn(part)
         progress(end - start + 1)
     return joined(name, real), joined(name, made)
-
-
-def _alone(table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings) -> Edits:
-    """Measure each commit of a table as if the others were not there: none may learn from another."""
-    # What is known is put together once, not for each of them.
-    past = replace(past, start=past.names, gained=past.gained[:0], gained_in=past.gained_in[:0])
-    out: Edits | None = None
-    for c in range(len(table.commits)):
-        edits, _ = measured(commits_between(table, c, c), past, model, settings)
-        edits = replace(edits, commit=edits.commit + np.int32(c))
-        out = edits if out is None else concatenate(out, edits)
-    assert out is not None
-    return out
 
 
 def _commits(table: EditTable, wanted: I64) -> EditTable:
