@@ -124,10 +124,10 @@ def measure(
     date = edits.commit.astype(np.int64) + before
     # The first commit of a repository puts things there; it is no example of how they move.
     moving = np.flatnonzero((table.commits.flags[edits.commit] & COMMIT_ROOT) == 0)
-    known, dates = [take(edits, moving)], [date[moving]]
+    earlier, dates = [take(edits, moving)], [date[moving]]
     if past is not None:
-        known, dates = [past.edits, *known], [past.edits.commit.astype(np.int64), *dates]
-    add_novelty(edits, date, known, np.concatenate(dates), table.action_id, novelty)
+        earlier, dates = [past.edits, *earlier], [past.edits.commit.astype(np.int64), *dates]
+    add_novelty(edits, date, earlier, np.concatenate(dates), table.action_id, novelty)
     return edits, seen
 
 
