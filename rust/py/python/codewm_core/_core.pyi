@@ -146,7 +146,7 @@ class NgramCache:
         before: tuple[NDArray[np.uint16], NDArray[np.int64]],
         after: tuple[NDArray[np.uint16], NDArray[np.int64]],
     ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """N-grams whose tokens were not next to each other before, and the offsets [N + 1] of the edits in them; adds nothing."""
+        """N-grams whose tokens were not next to each other before, and the edits' offsets [N + 1]; adds nothing."""
     def count(self, sources: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Distinct n-grams of the units of sources, ascending, and how often each occurs; adds nothing."""
 
