@@ -36,8 +36,8 @@ class ImpactSettings:
     missing_confidence: float = 0.6
     """Of the last `lately` changes of a file, so many and this share also changed the other."""
     missing_chance: float = 0.4
-    """Without this chance, too, nothing is called missing: by counts alone, a third of all finished commits would have
-    something missing; by both, 9 in 100 (training repositories; lab log)."""
+    """Without this chance, too, nothing is called missing. By counts alone, a third of all finished commits would have
+    something missing (training repositories); by both, 15 in 100 (held-out ones; lab log)."""
     others_confidence: float = 0.7
     """The same for files that are not Python, which have no chance, only counts."""
     lately: int = 10
