@@ -38,6 +38,12 @@ SUITES: dict[str, Suite] = {
         trains=True,
         takes_models=False,
     ),
+    "collapse": Suite(
+        "codewm.model.evaluation.collapse",
+        "what collapses the papers' encoder, traced over steps, as published and as written",
+        trains=True,
+        takes_models=False,
+    ),
 }
 
 

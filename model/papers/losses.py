@@ -6,6 +6,8 @@ anything: whom a gradient reaches is decided in `objective`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,14 +30,15 @@ def normalised_mse(predicted: Tensor, target: Tensor) -> Tensor:
 def log_cosh(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean log cosh of the difference over N and D (paper 2, section 6.2: the first delta objective)."""
     x = (predicted - target).abs()
-    return (x + F.softplus(-2 * x) - torch.log(x.new_tensor(2.0))).mean()
+    out: Tensor = (x + F.softplus(-2 * x) - math.log(2.0)).mean()
+    return out
 
 
 def magnitude(predicted: Tensor, true: Tensor) -> Tensor:
     """Mean squared difference of the logarithms of two displacements' lengths: [N, D] twice."""
-    lengths = (torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-6).log() for x in (predicted, true))
-    first, second = lengths
-    return (first - second).pow(2).mean()
+    ours: Tensor = torch.linalg.vector_norm(predicted, dim=-1)
+    theirs: Tensor = torch.linalg.vector_norm(true, dim=-1)
+    return F.mse_loss(ours.clamp_min(1e-6).log(), theirs.clamp_min(1e-6).log())
 
 
 def covariance(z: Tensor) -> Tensor:

@@ -30,10 +30,10 @@ class Attention(nn.Module):
         """query [B, Q, D], x [B, S, D], bias [B, 1, 1, S] added to the scores -> [B, Q, D]."""
         D = x.shape[-1]
         if query is x:
-            q, k, v = self.qkv(x).split(D, -1)
+            q, k, v = self.qkv(x).chunk(3, -1)
         else:
             q = F.linear(query, self.qkv.weight[:D], self.qkv.bias[:D])
-            k, v = F.linear(x, self.qkv.weight[D:], self.qkv.bias[D:]).split(D, -1)
+            k, v = F.linear(x, self.qkv.weight[D:], self.qkv.bias[D:]).chunk(2, -1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # [B, H, S, d]
         scores = (q @ k.transpose(-1, -2)) * (D // self.heads) ** -0.5
         if bias is not None:

@@ -56,7 +56,8 @@ class Terms:
     values: dict[str, Tensor]
     """Unweighted, by name."""
     weights: dict[str, float]
-    latents: Latents
+    latents: Latents | None
+    """Only where they were asked for."""
 
     @property
     def loss(self) -> Tensor:
@@ -64,19 +65,28 @@ class Terms:
         return torch.stack([self.weights[name] * value for name, value in self.values.items()]).sum()
 
 
-def terms(model: Networks, config: ObjectiveConfig, batch: Batch, step: int, mixed: torch.autocast) -> Terms:
-    """Every term of the objective that has a weight, and those latents that diagnostics read."""
+def terms(
+    model: Networks,
+    config: ObjectiveConfig,
+    batch: Batch,
+    step: int,
+    mixed: torch.autocast,
+    diagnose: bool = True,
+) -> Terms:
+    """Every term of the objective that has a weight, and, if asked for, the latents that diagnostics read."""
     T, B = batch.shape
     n = T * B
     delta = model.config.forecast == "delta"
+    # t(s) of the first states is only read by a displacement and by diagnostics.
+    first = 0 if delta or diagnose else B
     with mixed:
         seen = n + B if config.regularise_after else n
         tokens, lengths = batch.tokens[:seen], batch.lengths[:seen]
         features = model.online.features(tokens, lengths)
         states = model.online.read(features[-1], tokens, lengths)  # [T B (+ B), D]
         with torch.no_grad():
-            goal = model.target(batch.tokens, batch.lengths, model.config.delta_loop).detach()
-        before, after = goal[:n], goal[B:]
+            goal = model.target(batch.tokens[first:], batch.lengths[first:], model.config.delta_loop).detach()
+        before, after = goal[:n], goal[B - first :]
         z = states[:n]
         start = z.detach() if config.detach else z
         action = batch.action.flatten(0, 1)
@@ -98,8 +108,8 @@ def terms(model: Networks, config: ObjectiveConfig, batch: Batch, step: int, mix
         add("prediction", config.prediction_weight, form(output, after - before))
     else:
         if config.prediction == "projected":
-            first, second = model.projectors
-            add("prediction", config.prediction_weight, losses.normalised_mse(first(output), second(after)))
+            ours, theirs = model.projectors
+            add("prediction", config.prediction_weight, losses.normalised_mse(ours(output), theirs(after)))
         else:
             add("prediction", config.prediction_weight, prediction(output, after))
         on = not (config.direction_until and step >= config.direction_until)
@@ -118,8 +128,8 @@ def terms(model: Networks, config: ObjectiveConfig, batch: Batch, step: int, mix
     if config.vicreg_weight:
         add("vicreg", config.vicreg_weight, losses.vicreg(states, config.vicreg_covariance))
     if config.spectral_weight:
-        form = losses.log_spectrum if config.spectral == "log" else losses.sketched_spectrum
-        add("spectral", config.spectral_weight, form(states))
+        spread = losses.log_spectrum if config.spectral == "log" else losses.sketched_spectrum
+        add("spectral", config.spectral_weight, spread(states))
     with mixed:
         if config.aux_weight:
             total = torch.zeros((), device=action.device)
@@ -138,5 +148,5 @@ def terms(model: Networks, config: ObjectiveConfig, batch: Batch, step: int, mix
                 state = state + guess if delta else guess
                 total = total + config.rollout_decay**k * prediction(state, here[k])
             add("rollout", config.rollout_weight, total / (T - 1))
-    latents = Latents(z.detach(), before, after, predicted.detach())
+    latents = Latents(z.detach(), before, after, predicted.detach()) if diagnose else None
     return Terms(values, weights, latents)

@@ -30,10 +30,10 @@ from codewm.model.checkpoint import (
 from codewm.model.diagnostics import gradient_norm
 from codewm.model.papers.config import Recipe, RunConfig, from_json
 from codewm.model.papers.data import PaperData, batches
-from codewm.model.papers.health import health
+from codewm.model.papers.health import cosines, health
 from codewm.model.papers.networks import Networks
-from codewm.model.papers.objective import Terms, terms
-from codewm.model.papers.world import PaperWorld
+from codewm.model.papers.objective import Latents, Terms, terms
+from codewm.model.papers.world import F32, PaperWorld
 from codewm.model.session import Event, TrainingStoppedError, descend, fast_bf16
 from codewm.model.train import seed_everything
 
@@ -128,14 +128,14 @@ def train(
             model.train()
             model.target.train(recipe.objective.target_dropout)
             batch = data.batch(next(stream), recipe.network, run.device)
-            found = terms(model, recipe.objective, batch, step, mixed)
+            found = terms(model, recipe.objective, batch, step, mixed, step % run.diagnose == 0)
             _refuse_non_finite(found, step)
             norm = descend(found.loss, optim, rate(step, run), run.clip, f"step {step} of {recipe.recipe}")
             model.follow(recipe.objective.ema)
             figures = _step_figures(model, found, norm, run.clip)
             _refuse_untrained_encoder(recipe, figures, step)
-            if step % run.diagnose == 0:
-                figures |= _batch_health(found)
+            if found.latents is not None:
+                figures |= _batch_health(found.latents)
             step += 1
             event("step", step=step, **figures)
             if step % run.watch == 0 or step == run.steps:
@@ -166,21 +166,28 @@ class Watch:
             offsets = np.concatenate([[0], np.cumsum([len(s) for s in flat])]).astype(np.int64)
             self.sides.append((np.concatenate(flat), offsets))
 
+    def latents(self) -> tuple[F32, F32, F32, F32]:
+        """f(s), t(s), t(s') and the prediction of t(s'): [n, D] each."""
+        world = self._world()
+        online = world.online(*self.sides[0])
+        before, after = (world.target(*side) for side in self.sides)
+        return online[:, : self.recipe.network.dim], before, after, world.step(online, self.action)[0]
+
     def look(self) -> dict[str, float]:
         """`health` of the sample, with dropout off and in f32."""
+        online, before, after, predicted = self.latents()
+        out = health(online, before, after, predicted)
+        started = np.concatenate([online, before], 1) if self.recipe.network.forecast == "delta" else online
+        zeroed = self._world().step(started, np.zeros_like(self.action))[0]
+        out["mixed_zero_action"] = float(cosines(zeroed - online, after - online).mean())
+        return out
+
+    def _world(self) -> PaperWorld:
         device = next(self.model.parameters()).device
         model = self.model if device.type == "cpu" else Networks(self.recipe.network)
         if model is not self.model:
             model.load_state_dict({k: v.cpu() for k, v in self.model.state_dict().items()})
-        world = PaperWorld(model, self.recipe, "")
-        online = world.online(*self.sides[0])
-        predicted, _ = world.step(online, self.action)
-        zeroed, _ = world.step(online, np.zeros_like(self.action))
-        before, after = (world.target(*side) for side in self.sides)
-        D = self.recipe.network.dim
-        out = health(online[:, :D], before, after, predicted)
-        out["mixed_zero_action"] = health(online[:, :D], before, after, zeroed)["mixed_delta_cosine"]
-        return out
+        return PaperWorld(model, self.recipe, "")
 
 
 def _fast(device: str) -> bool:
@@ -215,8 +222,7 @@ def _step_figures(model: Networks, found: Terms, norm: float, clip: float) -> di
     return figures
 
 
-def _batch_health(found: Terms) -> dict[str, float]:
-    seen = found.latents
+def _batch_health(seen: Latents) -> dict[str, float]:
     rows = (seen.online, seen.before, seen.after, seen.predicted)
     return {f"batch_{k}": v for k, v in health(*(x.float().numpy(force=True) for x in rows)).items()}
 

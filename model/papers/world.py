@@ -17,8 +17,9 @@ from torch import Tensor
 from codewm.corpus.errors import UserError
 from codewm.model.checkpoint import load_tensors
 from codewm.model.papers.config import Recipe, from_json
-from codewm.model.papers.data import grid, vocabulary, width
+from codewm.model.papers.data import grid, width
 from codewm.model.papers.networks import Encoder, Networks
+from codewm.model.papers.tokens import vocabulary
 
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]
