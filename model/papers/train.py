@@ -8,7 +8,10 @@ runs/<id>/weights.safetensors   the weights after the last step: nothing is sele
 
 from __future__ import annotations
 
+import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,13 +94,14 @@ def train(
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         restore_optimiser(optim, names, tensors)
         _restore_generators(tensors)
+        _forget_after(folder, int(meta["step"]))
     began = time.monotonic() - float(meta.get("seconds", 0.0))
     watch = Watch(data, recipe, model)
 
     def event(kind: str, **values: Any) -> None:
         said = {"event": kind, "elapsed": round(time.monotonic() - began, 2), **values}
-        report(said)
         folder.append(said)
+        report(said)
 
     def keep(step: int) -> None:
         state = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -121,10 +125,9 @@ def train(
     seen = watch.look() if not step else {}
     if seen:
         event("watch", step=0, **seen)
-    interrupted = False
     stream = batches(data, run.batch, recipe.network.window, run.seed, step)
-    try:
-        while step < run.steps:
+    with Interrupt() as interrupt:
+        while step < run.steps and not interrupt.asked:
             model.train()
             model.target.train(recipe.objective.target_dropout)
             batch = data.batch(next(stream), recipe.network, run.device)
@@ -141,17 +144,37 @@ def train(
             if step % run.watch == 0 or step == run.steps:
                 seen = watch.look()
                 event("watch", step=step, **seen)
-            if step % run.keep == 0 and step < run.steps:
+            if (step % run.keep == 0 or interrupt.asked) and step < run.steps:
                 keep(step)
-    except KeyboardInterrupt:
-        interrupted = True
-        keep(step)
+    interrupted = step < run.steps
     if not interrupted:
         weights = model.state_dict()
         save_tensors(folder.weights, weights, {"tokenizer": data.tokenizer_id, "step": step})
         folder.state.unlink(missing_ok=True)
     event("end", step=step, interrupted=interrupted)
     return PaperOutcome(folder, step, interrupted, seen)
+
+
+class Interrupt:
+    """Ctrl-C waits for the end of a step, so that what is kept is whole; a second one does not wait."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *about: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 class Watch:
@@ -225,6 +248,16 @@ def _step_figures(model: Networks, found: Terms, norm: float, clip: float) -> di
 def _batch_health(seen: Latents) -> dict[str, float]:
     rows = (seen.online, seen.before, seen.after, seen.predicted)
     return {f"batch_{k}": v for k, v in health(*(x.float().numpy(force=True) for x in rows)).items()}
+
+
+def _forget_after(folder: RunFolder, step: int) -> None:
+    """Events of steps that a killed run took after its last kept state: they are taken again."""
+    kept = []
+    for line in folder.metrics.read_text(encoding="utf-8").splitlines():
+        said = json.loads(line)
+        if said["event"] == "start" or said["step"] <= step:
+            kept.append(line + "\n")
+    write_atomic(folder.metrics, "".join(kept).encode())
 
 
 def _generators(device: str) -> dict[str, Tensor]:

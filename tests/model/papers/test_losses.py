@@ -30,7 +30,9 @@ def seeded() -> None:
 
 def test_cosine_and_normalised_error_differ_by_a_factor() -> None:
     a, b = torch.randn(7, 12), torch.randn(7, 12)
-    longhand = np.mean([1 - float(x @ y) / (float(x.norm()) * float(y.norm())) for x, y in zip(a, b, strict=True)])
+    longhand = np.mean(
+        [1 - float(x @ y) / (float(x.norm()) * float(y.norm())) for x, y in zip(a, b, strict=True)]
+    )
     assert float(losses.cosine(a, b)) == pytest.approx(longhand, abs=1e-6)
     assert float(losses.normalised_mse(a, b)) == pytest.approx(2 * longhand / 12, abs=1e-6)
     assert float(losses.cosine(3 * a, a)) == pytest.approx(0, abs=1e-6)
@@ -65,16 +67,21 @@ def test_hinge_at_unit_variance_and_at_one_point() -> None:
     hinge = losses.vicreg(point, 0.04)
     assert float(hinge.detach()) == pytest.approx(1, abs=1e-3)
     hinge.backward()
-    assert point.grad is not None and bool(torch.isfinite(point.grad).all())
+    assert point.grad is not None
+    assert bool(torch.isfinite(point.grad).all())
 
 
 @pytest.mark.parametrize(("n", "d"), [(64, 16), (16, 64)])
 def test_log_spectrum_at_isotropy_and_by_singular_values(n: int, d: int) -> None:
     q = torch.linalg.qr(torch.randn(max(n, d), min(n, d)))[0]
     isotropic = math.sqrt(n) * (q if n >= d else q.T)
-    assert float(losses.log_spectrum(isotropic)) == pytest.approx(-min(n, d) * math.log(math.sqrt(n)), rel=1e-4)
+    assert float(losses.log_spectrum(isotropic)) == pytest.approx(
+        -min(n, d) * math.log(math.sqrt(n)), rel=1e-4
+    )
     z = torch.randn(n, d)
-    assert float(losses.log_spectrum(z)) == pytest.approx(-float(torch.linalg.svdvals(z).log().sum()), rel=1e-3)
+    assert float(losses.log_spectrum(z)) == pytest.approx(
+        -float(torch.linalg.svdvals(z).log().sum()), rel=1e-3
+    )
 
 
 def test_log_spectrum_at_collapse_is_high_and_pulls_apart() -> None:
@@ -84,7 +91,8 @@ def test_log_spectrum_at_collapse_is_high_and_pulls_apart() -> None:
     value = losses.log_spectrum(z)
     assert float(value.detach()) == pytest.approx(-math.log(8 * float(row.norm())) - 15 * floor, rel=1e-2)
     value.backward()
-    assert z.grad is not None and bool(torch.isfinite(z.grad).all())
+    assert z.grad is not None
+    assert bool(torch.isfinite(z.grad).all())
     nearly = (row + 1e-3 * torch.randn(64, 16)).requires_grad_()
     before = losses.log_spectrum(nearly)
     before.backward()
@@ -113,9 +121,7 @@ def test_contrast_is_the_formula_and_finite() -> None:
         others = [k for k in range(6) if k != i]
         whole = sum(math.exp(float(unit[i] @ unit[k]) / 0.07) for k in others)
         pairs += [
-            -math.log(math.exp(float(unit[i] @ unit[j]) / 0.07) / whole)
-            for j in others
-            if (i < 3) == (j < 3)
+            -math.log(math.exp(float(unit[i] @ unit[j]) / 0.07) / whole) for j in others if (i < 3) == (j < 3)
         ]
     assert float(losses.contrastive(delta, action, 0.07, 0.9)) == pytest.approx(np.mean(pairs), rel=1e-4)
     # What the published mask does: 0 x -inf.
