@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod incremental;
 pub mod miner;
+pub mod paper;
 mod pieces;
 mod statements;
 pub mod suites;
