@@ -71,10 +71,10 @@ def variations(mode: str, steps: int) -> dict[str, Variation]:
     for times in (1, 10, 100):
         if mode == "published" or times > 1:
             out[f"spectral {times}x"] = Variation("more spectral term", {"spectral_weight": times * spectral})
-    for times in (0, 1, 10):
-        if (mode == "published") != (times == 1) and (mode == "published" or times):
-            help_ = "no covariance term" if not times else "more covariance term"
-            out[f"covariance {times}x"] = Variation(help_, {"covariance_weight": times * 0.01})
+    # What the text has none of, the published recipe has.
+    for times in (0, 10) if mode == "published" else (1, 10):
+        help_ = "more covariance term" if times else "no covariance term"
+        out[f"covariance {times}x"] = Variation(help_, {"covariance_weight": times * 0.01})
     out["direction off"] = Variation(
         "no direction term from mid-run on", {"direction_until": max(1, steps // 2)}
     )

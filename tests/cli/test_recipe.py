@@ -56,15 +56,22 @@ def test_a_recipe_in_its_two_modes(repo: GitRepo, tmp_path: Path) -> None:
     assert "holds a run already" in again.err
 
 
-def test_the_papers_tokeniser_reads_whole_files(repo: GitRepo, tmp_path: Path) -> None:
+def test_the_papers_tokeniser_reads_whole_files(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "files")
+    for version in range(60):
+        # The papers' tokens leave out which number it is: every third edit cannot be seen.
+        called = version - version // 3
+        repo.commit(f"version {version}", {"a.py": f"value = call_{called}({version})\n"})
     asked = ("train", "--recipe", "readout-repair", "--tokenizer", "paper", "--steps", "2", *QUICK)
     ran = run_cli(*asked, "--json", "-o", str(tmp_path / "run"), cwd=repo.path)
     assert ran.status == 0, ran.err
     document = json.loads(ran.out)
     assert document["recipe"]["network"]["vocab_size"] == 662
     assert document["recipe"]["network"]["window"] == 512
-    assert document["ledger"]["edits"] == 71
-    assert document["ledger"]["not visible in the window"] >= 0
+    assert document["ledger"]["edits"] == 60
+    assert document["ledger"]["not visible in the window"] == sum(
+        v - v // 3 == v - 1 - (v - 1) // 3 for v in range(1, 60)
+    )
     assert load(tmp_path / "run").tokenizer == "paper"
 
 

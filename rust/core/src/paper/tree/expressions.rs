@@ -66,6 +66,17 @@ impl Maker<'_> {
             "integer" | "float" => self.number(n)?,
             "string" => self.strings(&[n])?,
             "concatenated_string" => self.strings(&children)?,
+            "parenthesized_expression" if self.known == Some(n.id()) => {
+                let load = self.context(Use::Load);
+                let name = self.carrying("Name", bucket(b"type"), vec![load]);
+                let argument = self.expression(first?, Use::Load)?;
+                self.make("Call", vec![name, argument])
+            }
+            "list_splat" if self.known == Some(n.id()) => self.expression(first?, Use::Load)?,
+            // A target in brackets.
+            "tuple_pattern" if children.len() == 1 && !has(n, ",") => {
+                self.expression(first?, used)?
+            }
             "parenthesized_expression" | "type" | "as_pattern_target" => {
                 self.expression(first?, used)?
             }
