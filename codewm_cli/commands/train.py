@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA = "codewm.eval/1"
 INTERRUPTED = 130
 MODEL_FILE = "model.safetensors"
+OURS = "codewm"
+TEXT = "text"
 
 
 def run(
@@ -61,6 +63,26 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other training setting; see model/config.py."),
     ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", metavar="codewm|encoder-collapse|readout-repair", help="Ours, or a paper's."
+        ),
+    ] = OURS,
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode", metavar="published|text", help="Of a paper's recipe: as its code did, or as it says."
+        ),
+    ] = TEXT,
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            "--tokenizer",
+            metavar="codewm|paper|paper-depth-first",
+            help="Of a paper's recipe: units in our tokens, or whole files in the papers' 662.",
+        ),
+    ] = OURS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest interrupted run, on its own settings.")
     ] = False,
@@ -91,6 +113,23 @@ def run(
     # the OpenMP runtime reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with ExitStack() as stack:
+        if recipe == OURS and (mode, tokenizer) != (TEXT, OURS):
+            raise UserError("--mode and --tokenizer belong to a paper's recipe", "name one with --recipe")
+        if recipe != OURS:
+            if minutes is not None or start != "auto" or f32:
+                raise UserError("a paper's recipe takes no --minutes, --from or --f32", "give --steps")
+            if corpus and (output is None or tokenizer != OURS):
+                raise UserError("--corpus needs --output, a folder for the run, and our tokens")
+            from codewm.cli.commands import recipe as papers
+
+            values = papers.settings(steps, seed, device, setting or [])
+            wanted = papers.Wanted(recipe, mode, tokenizer, values, resume, quiet, as_json)
+            if corpus:
+                return papers.train(
+                    wanted, Path(), output, lambda: _read_corpora(_corpus_files(corpus))[0], repo
+                )
+            own = _open(stack, repo)
+            return papers.train(wanted, own.data_dir, output, lambda: _harvest(stack, own, quiet)[0], repo)
         if corpus:
             if output is None:
                 raise UserError("--corpus needs --output", "for example --output model.safetensors")

@@ -51,6 +51,8 @@ def to_tables(outcome: Outcome) -> list[Table]:
         return by_subset(outcome)
     if outcome.suite == "ablation":
         tables.append(_variations(pooled))
+    elif outcome.suite == "collapse":
+        tables += [_collapse(pooled, mode) for mode in ("published", "text")]
     else:
         for subset, title in (("modified", "edits of modified units"), ("all", "all held-out edits")):
             mine = [r for r in pooled if r.subset == subset]
@@ -186,6 +188,38 @@ def _variations(rows: Sequence[Row]) -> Table:
     for null in NULLS:
         cells = [f"{held[m].nulls[null]:.3f}" if m in held and null in held[m].nulls else "" for m in shown]
         table.add_row(f"null of {first}: {SHORT.get(null, null)}", *cells)
+    return table
+
+
+COLLAPSE = {
+    "copy_cosine": "copy cosine", "copy_climb": "climb", "target_rank_entropy": "target rank",
+    "online_rank_entropy": "online rank", "online_off_diagonal": "online unrelated",
+    "mixed_delta_cosine": "mixed delta", "delta_cosine": "one-space delta", "encoder_gradient_least": "least gradient",
+}  # fmt: skip
+
+
+def _collapse(rows: Sequence[Row], mode: str) -> Table:
+    """One mode's variations below each other, nulls beside what means nothing without them."""
+    mine = [r for r in rows if r.more.get("mode") == mode]
+    table = _table(
+        f"{mode} mode: what collapses the encoder, after the last step",
+        "climb: share of the way from where the copy cosine began to 1; ranks: exp of the entropy of singular values",
+    )
+    table.add_column("variation")
+    nulls = {"copy_cosine": ("unrelated",), "mixed_delta_cosine": ("constant_mean", "copy", "zero_action")}
+    nulls["delta_cosine"] = ("constant_mean",)
+    for metric, title in COLLAPSE.items():
+        table.add_column(title, justify="right")
+        for null in nulls.get(metric, ()):
+            table.add_column(SHORT.get(null, null), justify="right")
+    for name in dict.fromkeys(r.more["variation"] for r in mine):
+        held = {r.metric: r for r in mine if r.more["variation"] == name}
+        cells = []
+        for metric in COLLAPSE:
+            row = held[metric]
+            cells.append(f"{row.value:.1%}" if metric == "copy_climb" else f"{row.value:.3g}")
+            cells += [f"{row.nulls[null]:.3g}" for null in nulls.get(metric, ())]
+        table.add_row(name, *cells)
     return table
 
 

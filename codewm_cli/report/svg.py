@@ -1,4 +1,7 @@
-"""A chart in, SVG out: values with their intervals along one axis, nulls as ticks. No library, no script, no font."""
+"""A chart in, SVG out: values with intervals and nulls along one axis, or lines over steps.
+
+No library, no script, no font.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 from codewm.cli.console import inert
 
 if TYPE_CHECKING:
-    from codewm.model.evaluation.result import Chart
+    from codewm.model.evaluation.result import Chart, Trace
 
 WIDTH, ROW, TOP, BOTTOM, RIGHT = 860, 24, 52, 66, 24
 LETTER = 6.6  # width of a letter of 12 pixels, about
@@ -24,8 +27,30 @@ COLOURS = {
 MODEL = "#0072b2"
 
 
-def draw(chart: Chart) -> str:
+LINES = (
+    MODEL,
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+    "#999999",
+    "#7fcdbb",
+    "#f0e442",
+)
+HEIGHT = 300  # of a trace's plot
+
+
+def draw(chart: Chart | Trace) -> str:
     """The chart as one SVG document."""
+    from codewm.model.evaluation.result import Trace
+
+    return _trace(chart) if isinstance(chart, Trace) else _marks(chart)
+
+
+def _marks(chart: Chart) -> str:
+    """Values with their intervals along one axis."""
     labels = [_short(mark.label) for mark in chart.marks]
     left = 16 + LETTER * max(map(len, labels))
     values = [v for mark in chart.marks for v in (mark.value, *(mark.interval or ())) if math.isfinite(v)]
@@ -70,6 +95,58 @@ def draw(chart: Chart) -> str:
                 f"<title>{mark.value:.3f}</title></circle>"
             )
     parts.append(_legend(chart, bottom + 54))
+    parts.append("</svg>")
+    return "\n".join(parts) + "\n"
+
+
+def _trace(trace: Trace) -> str:
+    """Figures over steps: one line for each variation, in the shade of its range over seeds."""
+    lines = [line for line in trace.lines if line.x]
+    left, right = 64.0, WIDTH - RIGHT - 18 - LETTER * max([len(_short(line.label)) for line in lines] or [0])
+    ys = [v for line in lines for v in (*line.y, *line.low, *line.high) if math.isfinite(v)]
+    xs = [v for line in lines for v in line.x]
+    low, high = (min(ys), max(ys)) if ys and max(ys) > min(ys) else (0.0, 1.0)
+    across = _ticks(min(xs), max(xs)) if xs and max(xs) > min(xs) else [0.0, 1.0]
+    up = _ticks(low, high)
+    bottom = TOP + max(HEIGHT, 18 * len(lines))
+
+    def x(value: float) -> float:
+        return left + (right - left) * (value - across[0]) / (across[-1] - across[0])
+
+    def y(value: float) -> float:
+        return bottom - (bottom - TOP) * (value - up[0]) / (up[-1] - up[0])
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + BOTTOM}" '
+        f'width="{WIDTH}" height="{bottom + BOTTOM}" font-family="sans-serif" font-size="12">',
+        f"<title>{_text(trace.title)}</title>",
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        f'<text x="16" y="26" font-size="15">{_text(trace.title)}</text>',
+        f'<text x="{(left + right) / 2:.1f}" y="{bottom + 36}" text-anchor="middle">{_text(trace.across)}</text>',
+        f'<text x="16" y="{TOP - 8}">{_text(trace.axis)}</text>',
+    ]
+    for tick in up:
+        parts.append(
+            f'<line x1="{left}" y1="{y(tick):.1f}" x2="{right:.1f}" y2="{y(tick):.1f}" stroke="#e5e5e5"/>'
+            f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    for tick in across:
+        parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
+    for i, line in enumerate(lines):
+        colour = LINES[i % len(LINES)]
+        if line.low and line.high:
+            edge = [*zip(line.x, line.high, strict=True), *reversed(list(zip(line.x, line.low, strict=True)))]
+            points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in edge if math.isfinite(b))
+            parts.append(f'<polygon points="{points}" fill="{colour}" fill-opacity="0.12"/>')
+        drawn = [(a, b) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
+        points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in drawn)
+        dashes = ' stroke-dasharray="6 3"' if i >= len(LINES) else ""
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+        at = TOP + 10 + 18 * i
+        parts.append(
+            f'<line x1="{right + 8:.1f}" y1="{at - 4}" x2="{right + 22:.1f}" y2="{at - 4}" stroke="{colour}" '
+            f'stroke-width="3"{dashes}/><text x="{right + 27:.1f}" y="{at}">{_text(_short(line.label))}</text>'
+        )
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 

@@ -82,6 +82,12 @@ SUITES: dict[str, Suite] = {
         "the scores of commits against mistakes, reverts and fixes, beside plain rivals",
         trains=False,
     ),
+    "collapse": Suite(
+        "codewm.model.evaluation.collapse",
+        "what collapses the papers' encoder, traced over steps, as published and as written",
+        trains=True,
+        takes_models=False,
+    ),
 }
 
 

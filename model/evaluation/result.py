@@ -70,6 +70,28 @@ class Chart:
     marks: Sequence[Mark]
 
 
+@dataclass(frozen=True)
+class Line:
+    """One line of a trace: values over steps, and the range that they are the mean of."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A picture of figures over steps: one line for each run or variation."""
+
+    name: str
+    title: str
+    across: str
+    axis: str
+    lines: Sequence[Line]
+
+
 @dataclass
 class Outcome:
     """What a suite found."""
@@ -80,7 +102,7 @@ class Outcome:
     data: list[dict[str, Any]]
     about: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-    charts: list[Chart] = field(default_factory=list)
+    charts: Sequence[Chart | Trace] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What people should know beside the figures."""
 

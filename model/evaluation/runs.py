@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,13 +84,13 @@ class Runs:
     def _model_key(self, config: TrainConfig, shape: Mapping[str, Any], variation: Variation) -> str:
         """What a trained model follows from."""
         tables = [s.table for s in self.request.sources]
-        return _key(
+        return key_of(
             train=asdict(config),
             shape=dict(shape),
             action=variation.action,
             tokenizer=codewm_core.TOKENIZER_ID,
             edits=[_digest(t.before, t.after, t.flags, t.state_hash, t.action) for t in tables],
-            code=_code(Path(__file__).parents[1]),
+            code=code_of(Path(__file__).parents[1].glob("*.py")),
         )
 
     @cached_property
@@ -100,13 +100,13 @@ class Runs:
         corrupted: list[NDArray[Any]] = []
         if injected is not None:
             corrupted = [injected.edits.tokens, injected.kind, injected.edits.commit]
-        return _key(
+        return key_of(
             edits=_digest(held.edits.tokens, held.edits.before, held.edits.after, held.edits.commit),
             others=_digest(held.alternatives, held.siblings),
             fit=_digest(held.fit.tokens, held.fit.before, held.fit.after),
             injected=_digest(*corrupted),
             resamples=self.request.resamples,
-            code=_code(Path(__file__).parent),
+            code=code_of(Path(__file__).parent.glob("*.py")),
             core=hashlib.sha256(Path(codewm_core._core.__file__).read_bytes()).hexdigest(),
         )
 
@@ -150,14 +150,15 @@ def told(table: EditTable, action: str | None) -> EditTable:
     return replace(table, action=np.ascontiguousarray(table.action[:, kept]), action_id=action)
 
 
-def _key(**said: Any) -> str:
+def key_of(**said: Any) -> str:
+    """What something follows from, in one short word."""
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _code(folder: Path) -> str:
-    """The modules of a folder in one word: what was made by other code is made again."""
+def code_of(files: Iterable[Path]) -> str:
+    """These modules in one word: what was made by other code is made again."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import pytest
 
 from codewm.cli.report import svg
-from codewm.model.evaluation.result import Chart, Mark
+from codewm.model.evaluation.result import Chart, Line, Mark, Trace
 from tests.helpers import GitRepo, hermetic_env, run_cli
 from tests.model.evaluation.repository import build
 from tests.model.synthetic import TINY_SHAPE
@@ -183,8 +183,28 @@ def test_the_list_of_suites() -> None:
     assert ran.status == 0
     assert [line.split()[0] for line in ran.out.splitlines()] == [
         "readout", "impact", "seeds", "ablation", "rollout", "geometry", "audit", "quantisation", "latency",
-        "retrieval", "probe", "anomaly",
+        "retrieval", "probe", "anomaly", "collapse",
     ]  # fmt: skip
+
+
+def test_a_trace() -> None:
+    lines = [
+        Line("first <b>", [0, 10, 20], [0.9, 0.95, math.nan], [0.8, 0.9, 0.9], [0.95, 0.99, 1.0]),
+        Line("second", [0, 10, 20], [0.5, 0.4, 0.3]),
+        Line("none", [], []),
+    ]
+    root = ElementTree.fromstring(svg.draw(Trace("name", "A & B", "step", "cosine", lines)))
+    space = "{http://www.w3.org/2000/svg}"
+    words = {node.text for node in root.iter(f"{space}text")}
+    assert {"A & B", "step", "cosine", "first <b>", "second", "0", "20"} <= words
+    assert "none" not in words
+    drawn = [node.get("points", "").split() for node in root.iter(f"{space}polyline")]
+    assert [len(points) for points in drawn] == [2, 3]
+    down = [float(point.split(",")[1]) for point in drawn[1]]
+    assert down == sorted(down), "what falls is drawn lower, and SVG counts from the top"
+    assert len(list(root.iter(f"{space}polygon"))) == 1
+    for empty in ([], [Line("flat", [0], [1.0])]):
+        ElementTree.fromstring(svg.draw(Trace("name", "title", "step", "value", empty)))
 
 
 def test_a_chart() -> None:

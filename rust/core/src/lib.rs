@@ -14,6 +14,7 @@ pub mod error;
 pub mod incremental;
 pub mod miner;
 pub mod ngram;
+pub mod paper;
 mod pieces;
 mod statements;
 pub mod suites;

@@ -6,7 +6,7 @@ use codewm_core::decode::decode;
 use codewm_core::diff::{FileDiff, Options};
 use codewm_core::units::KIND_NAMES;
 use codewm_core::vocab::{self, IdRange, vocabulary};
-use codewm_core::{action, batch, diff, tokens, units};
+use codewm_core::{action, batch, diff, paper, tokens, units};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -67,6 +67,34 @@ fn tokenize<'py>(py: Python<'py>, sources: Vec<PyBackedBytes>) -> PyResult<Token
         })
         .map_err(to_py)?;
     Ok((out.flat.into_pyarray(py), out.offsets.into_pyarray(py)))
+}
+
+/// A whole file in the papers' layout.
+#[pyfunction]
+#[pyo3(signature = (source, *, depth_first=false, window=paper::WINDOW))]
+fn paper_tokens<'py>(
+    py: Python<'py>,
+    source: PyBackedBytes,
+    depth_first: bool,
+    window: usize,
+) -> PyResult<Bound<'py, PyArray1<u16>>> {
+    check_window(window)?;
+    let found = py
+        .detach(|| paper::tokens(&source, order(depth_first), window))
+        .map_err(to_py)?;
+    Ok(found.into_pyarray(py))
+}
+
+#[pyfunction]
+fn paper_tokenizer_id(depth_first: bool) -> &'static str {
+    paper::id(order(depth_first))
+}
+
+fn order(depth_first: bool) -> paper::Order {
+    match depth_first {
+        true => paper::Order::DepthFirst,
+        false => paper::Order::BreadthFirst,
+    }
 }
 
 #[pyfunction]
@@ -301,6 +329,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(vocabulary_names, m)?)?;
     m.add_function(wrap_pyfunction!(tokenize, m)?)?;
     m.add_function(wrap_pyfunction!(identifiers, m)?)?;
+    m.add_function(wrap_pyfunction!(paper_tokens, m)?)?;
+    m.add_function(wrap_pyfunction!(paper_tokenizer_id, m)?)?;
     m.add_function(wrap_pyfunction!(unit_rows, m)?)?;
     m.add_function(wrap_pyfunction!(diff_units, m)?)?;
     m.add_function(wrap_pyfunction!(describe_states, m)?)?;
@@ -315,6 +345,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     m.add("ACTIONS", actions)?;
     for (name, id) in [
+        ("PAPER_VOCAB_SIZE", paper::VOCAB_SIZE),
+        ("PAPER_PAD", paper::PAD),
         ("PAD", vocab::PAD),
         ("EMPTY", vocab::EMPTY),
         ("MASK", vocab::MASK),

@@ -16,6 +16,8 @@ TOKENIZER_ID: str
 VOCAB_SIZE: int
 KINDS: tuple[str, ...]
 ACTIONS: dict[str, tuple[str, ...]]
+PAPER_VOCAB_SIZE: int
+PAPER_PAD: int
 PAD: int
 EMPTY: int
 MASK: int
@@ -46,6 +48,16 @@ NAME_KEYWORD: int
 
 def vocabulary_names() -> list[str]: ...
 def tokenize(sources: Sequence[bytes]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]: ...
+def paper_tokens(source: bytes, *, depth_first: bool = False, window: int = 512) -> NDArray[np.uint16]:
+    """A whole file in the CodeWM papers' 662-entry layout: BOS, at most `window` - 2 tokens, EOS.
+
+    Breadth first as their models were trained, or depth first as their text says. A file that is not Python 3.9 is
+    BOS, PARSE_ERROR, EOS. Raises `InvalidInput` for more than 64 MiB.
+    """
+
+def paper_tokenizer_id(depth_first: bool) -> str:
+    """The id of the papers' layout in one of its two orders."""
+
 def identifiers(sources: Sequence[bytes]) -> tuple[list[str], NDArray[np.int32]]: ...
 def unit_rows(
     source: bytes,
