@@ -260,17 +260,14 @@ def _run(name: str, suite: Suite, request: Request, as_json: str | None) -> Outc
 
 
 def _write(outcome: Outcome, as_json: str | None, plots: Path | None, quiet: bool) -> None:
-    from codewm.cli.report import evaluation as report, svg
+    from codewm.cli.report import suites, svg
 
     document = outcome.as_json()
     document["about"] = {"codewm": version("codewm"), **document["about"]}
     if as_json == STDOUT:
         console.data(_dump(document))
     else:
-        from codewm.cli.report import anomaly
-
-        of_suite = anomaly if outcome.suite == "anomaly" else report
-        for table in of_suite.to_tables(outcome):
+        for table in suites.to_tables(outcome):
             console.render(table)
         if as_json is not None:
             _write_text(Path(as_json), _dump({**document, "finished": True}) + "\n")

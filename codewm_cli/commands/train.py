@@ -129,7 +129,7 @@ def run(
                     wanted, Path(), output, lambda: _read_corpora(_corpus_files(corpus))[0], repo
                 )
             own = _open(stack, repo)
-            return papers.train(wanted, own.data_dir, output, lambda: _harvest(stack, own, quiet)[0], repo)
+            return papers.train(wanted, own.data_dir, output, lambda: _harvest(own, quiet)[0], repo)
         if corpus:
             if output is None:
                 raise UserError("--corpus needs --output", "for example --output model.safetensors")

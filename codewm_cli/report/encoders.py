@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from codewm.model.evaluation.metrics import Row
     from codewm.model.evaluation.result import Outcome
 
-SUITES = ("retrieval", "probe")
 MRR, MRR_HARD = "reciprocal_rank_at_10", "reciprocal_rank_of_10"
 TOLD = ("action",)
 """What a figure is not asked to beat: relevance is made from it."""

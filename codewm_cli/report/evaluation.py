@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from codewm.cli.console import inert
-from codewm.cli.report import encoders, impact
-from codewm.cli.report.subsets import by_subset
 from codewm.model.evaluation.injected import DOUBT
 from codewm.model.evaluation.variations import COMPARED
 
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from codewm.model.evaluation.metrics import Row
     from codewm.model.evaluation.result import Outcome
 
-READOUTS = ("readout", "seeds", "ablation")
-"""Suites whose rows are those of the readout; the rows of others are grouped by what they are of."""
 NULLS = ("copy", "constant_mean", "zero_action", "shuffled_action", "linear_map", "bag_of_tokens")
 NULLS_OF_SEEDS = ("copy", "shuffled_action", "linear_map")
 SHORT = {
@@ -39,16 +35,10 @@ CAPTION = "< the model is better: the 95% interval of the difference, over commi
 
 
 def to_tables(outcome: Outcome) -> list[Table]:
-    """Every table of an outcome, without those that would be empty."""
-    if outcome.suite == "impact":
-        return impact.tables(outcome)
-    if outcome.suite in encoders.SUITES:
-        return [table for table in encoders.to_tables(outcome) if table.row_count]
+    """Tables of a readout, of several, or of variations."""
     rows = outcome.rows
     pooled = [r for r in rows if not r.data]
     tables = []
-    if outcome.suite not in READOUTS:
-        return by_subset(outcome)
     if outcome.suite == "ablation":
         tables.append(_variations(pooled))
     elif outcome.suite == "collapse":
@@ -64,7 +54,7 @@ def to_tables(outcome: Outcome) -> list[Table]:
                 _injected(pooled, reads, *by) for by in (("size", "lines added"), ("token", "tokens changed"))
             ]
         tables.append(_repositories(rows))
-    return [table for table in tables if table.row_count]
+    return tables
 
 
 def table_of(title: str, caption: str = "") -> Table:
@@ -201,7 +191,7 @@ COLLAPSE = {
 def _collapse(rows: Sequence[Row], mode: str) -> Table:
     """One mode's variations below each other, nulls beside what means nothing without them."""
     mine = [r for r in rows if r.more.get("mode") == mode]
-    table = _table(
+    table = table_of(
         f"{mode} mode: what collapses the encoder, after the last step",
         "climb: share of the way from where the copy cosine began to 1; ranks: exp of the entropy of singular values",
     )

@@ -60,12 +60,12 @@ def run(request: Request, emit: Emit) -> Outcome:
         rows, chart = curve(Path(choice))
         outcome.rows += rows
         emit(rows)
-        outcome.charts += chart
+        outcome.charts = [*outcome.charts, *chart]
     if len(targets) > 1:
         rows = between(targets, residuals)
         outcome.rows += rows
         emit(rows)
-    outcome.charts += charts(outcome.rows)
+    outcome.charts = [*outcome.charts, *charts(outcome.rows)]
     return outcome
 
 
