@@ -109,7 +109,7 @@ def run(
 
     if suite == "list":
         for name, row in registry.SUITES.items():
-            console.data(f"{name:10} {row.help}")
+            console.data(f"{name:12} {row.help}")
         return 0
     chosen = registry.find(suite)
     _require(chosen, model or [], encoder or [])

@@ -25,7 +25,7 @@ ROW = Row(
 
 def printed(rows: list[Row]) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=140)
+    console = Console(file=out, width=140, markup=False)  # as codewm.cli.console has it
     for table in to_tables(Outcome("rollout", {}, [{"name": "a"}, {"name": "b"}], rows=rows)):
         console.print(table)
     return out.getvalue()
@@ -50,5 +50,5 @@ def test_of_several_models_the_mean_is_shown() -> None:
 
 def test_repositories_have_their_own_table() -> None:
     text = printed([ROW, replace(ROW, data="[red]a")])
-    assert "modified, one space, by repository" in text
+    assert "modified, one space, by repository" in " ".join(text.split())  # titles wrap
     assert "[red]a" in text
