@@ -157,9 +157,9 @@ def assemble(
         "new_identifiers": np.where(root, np.nan, fresh),
         # The critic has only seen edits of units that were there before and after.
         "doubt": np.where(created | deleted, np.nan, doubted),
-        "bits_added": np.where(root, np.nan, mean(known.words.added)),
-        "bits_removed": total(known.words.removed),
-        "syntax": np.where(root, np.nan, mean(known.syntax.added)),
+        "bits_added": np.where(root | known.words.silent, np.nan, mean(known.words.added)),
+        "bits_removed": np.where(known.words.silent, np.nan, total(known.words.removed)),
+        "syntax": np.where(root | known.syntax.silent, np.nan, mean(known.syntax.added)),
         "repetition": repeated(table, rows, known.words.added),
     }
     nothing = np.full(len(rows), np.nan)

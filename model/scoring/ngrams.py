@@ -87,6 +87,8 @@ class Bits:
     """[G] n-grams gained, in the order of the commits."""
     gained_in: I32
     """[G] commit index in the table."""
+    silent: NDArray[np.bool_]
+    """[N] too little was known to call anything unusual."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ class Walk:
         self._settings = settings
         self._cache = _cache(settings)
         self._cache.add(start.keys, start.counts)
+        self._known = int(start.counts.sum())
+        self._silent = [np.empty(0, np.bool_)]
         self._costs: tuple[list[_Part], list[_Part]] = ([], [])
         self._gained = [np.empty(0, np.uint64)]
         self._gained_in = [np.empty(0, np.int32)]
@@ -161,9 +165,11 @@ class Walk:
     def learn(self, grams: Keys) -> None:
         """Let time pass: these n-grams were gained."""
         self._cache.add(grams)
+        self._known += len(grams)
 
     def measure(self, table: EditTable, rows: I64) -> None:
         """Measure edits by what is known now."""
+        self._silent.append(np.full(len(rows), self._known < self._settings.least))
         states = table.states(table.before[rows]), table.states(table.after[rows])
         for found, cost in zip(
             self._costs, self._cache.costs(*states, self._settings.own, self._settings.beyond), strict=True
@@ -173,14 +179,15 @@ class Walk:
     def follow(self, table: EditTable, rows: I64) -> None:
         """Learn edits of one commit."""
         new, _ = self._cache.gained(table.states(table.before[rows]), table.states(table.after[rows]))
-        self._cache.add(new)
+        self.learn(new)
         self._gained.append(new)
         self._gained_in.append(np.full(len(new), table.commit[rows[0]], np.int32))
 
     def bits(self) -> Bits:
         """Everything measured, in that order, and everything learnt from `follow`."""
         added, removed = (_joined(parts) for parts in self._costs)
-        return Bits(added, removed, np.concatenate(self._gained), np.concatenate(self._gained_in))
+        gained, gained_in = np.concatenate(self._gained), np.concatenate(self._gained_in)
+        return Bits(added, removed, gained, gained_in, np.concatenate(self._silent))
 
 
 def bits_of(table: EditTable, rows: I64, known: Lore, settings: GramSettings) -> Bits:
@@ -206,7 +213,8 @@ def bits_alone(table: EditTable, rows: I64, date: I64, known: Lore, settings: Gr
         walk.measure(table, rows[order[at == until]])
         learnt = until
     bits, back = walk.bits(), np.argsort(order, kind="stable")
-    return Bits(bits.added.take(back), bits.removed.take(back), bits.gained, bits.gained_in)
+    taken = bits.added.take(back), bits.removed.take(back)
+    return Bits(*taken, bits.gained, bits.gained_in, bits.silent[back])
 
 
 _Part = tuple[I32, NDArray[np.float32], I64]

@@ -42,6 +42,8 @@ class GramSettings:
     """Tokens after each change that count as added: what is now behind it, or where something was."""
     own: int = 1
     """Occurrences of an n-gram not counted when it is removed: it was there to be removed."""
+    least: int = 1_000
+    """With fewer tokens known nothing is said: to a young repository everything is new."""
 
 
 @dataclass(frozen=True)
