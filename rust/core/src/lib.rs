@@ -13,6 +13,7 @@ pub mod error;
 pub mod incremental;
 pub mod miner;
 mod pieces;
+pub mod place;
 mod statements;
 pub mod suites;
 mod texts;

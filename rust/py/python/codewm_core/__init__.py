@@ -34,6 +34,7 @@ from codewm_core._core import (
     OP_FIRST as OP_FIRST,
     OP_LAST as OP_LAST,
     PAD as PAD,
+    RANGES as RANGES,
     STRING_FIRST as STRING_FIRST,
     STRING_LAST as STRING_LAST,
     TOKENIZER_ID as TOKENIZER_ID,
@@ -47,6 +48,7 @@ from codewm_core._core import (
     TokenizerMismatch as TokenizerMismatch,
     assign_chains as assign_chains,
     identifiers as identifiers,
+    places as places,
     tokenize as tokenize,
     vocabulary_names as vocabulary,
 )
@@ -73,6 +75,7 @@ __all__ = [
     "describe_states",
     "diff_units",
     "identifiers",
+    "places",
     "tokenize",
     "units",
     "vocabulary",
