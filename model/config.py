@@ -147,8 +147,9 @@ class TrainConfig:
             raise UserError("train config: teacher_share + space_share must leave time for stage 3")
         if not 0 <= self.small_edits <= 1:
             raise UserError("train config: small_edits must lie in [0, 1]")
-        if not 0 <= self.dropout < 1:
-            raise UserError("train config: dropout must lie in [0, 1)")
+        for name in ("dropout", "unread"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"train config: {name} must lie in [0, 1)")
         if self.threads < 0 or self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
             raise UserError("train config: threads and corruptions >= 0, patience >= 1 and evaluations >= 1")
         for name in ("whiten_floor", "space_floor", "target_floor"):

@@ -97,7 +97,7 @@ def measure(
 def displacements(
     engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), r(s, a), a) of the rows, each [n, K], and the critic's doubt [n].
+    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), r(s, a), a) of the rows [n, K]; the critic's doubt [n].
 
     Each distinct state is encoded once.
     """

@@ -11,6 +11,9 @@ use pyo3::types::PyDict;
 
 use crate::error::to_py;
 
+/// Rows of values, as numpy takes them.
+type Matrix<'py> = Bound<'py, PyArray2<f32>>;
+
 /// A loaded model; see `_core.pyi`.
 #[pyclass(frozen, module = "codewm_core")]
 struct Engine {
@@ -74,7 +77,7 @@ impl Engine {
         tokens: PyReadonlyArray1<'py, u16>,
         offsets: PyReadonlyArray1<'py, i64>,
         threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Matrix<'py>> {
         let (tokens, offsets) = (owned(&tokens), owned(&offsets));
         let rows = py.detach(|| self.inner.encode(&split(&tokens, &offsets)?, threads));
         to_rows(py, rows, self.inner.config.width())
@@ -90,7 +93,7 @@ impl Engine {
         edited: PyReadonlyArray1<'py, i64>,
         actions: PyReadonlyArray2<'py, f32>,
         threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>)> {
+    ) -> PyResult<(Matrix<'py>, Matrix<'py>)> {
         let (tokens, offsets) = (owned(&tokens), owned(&offsets));
         let edited = owned(&edited)
             .into_iter()
@@ -114,11 +117,7 @@ impl Engine {
     }
 
     /// t(s): one row per row f(s).
-    fn target<'py>(
-        &self,
-        py: Python<'py>,
-        f: PyReadonlyArray2<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    fn target<'py>(&self, py: Python<'py>, f: PyReadonlyArray2<'py, f32>) -> PyResult<Matrix<'py>> {
         let f = matrix("f", &f, self.inner.config.width())?;
         let rows = py.detach(|| self.inner.target(&f));
         to_rows(py, rows, self.inner.config.latent)
@@ -131,7 +130,7 @@ impl Engine {
         f: PyReadonlyArray2<'py, f32>,
         read: PyReadonlyArray2<'py, f32>,
         actions: PyReadonlyArray2<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Matrix<'py>> {
         let f = matrix("f", &f, self.inner.config.width())?;
         let read = matrix("read", &read, self.inner.config.read())?;
         let actions = matrix("actions", &actions, self.inner.config.action_dim)?;
@@ -181,7 +180,7 @@ fn to_rows<'py>(
     py: Python<'py>,
     rows: Result<Vec<f32>, Error>,
     width: usize,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+) -> PyResult<Matrix<'py>> {
     let rows = rows.map_err(to_py)?;
     let shape = [rows.len() / width, width];
     PyArray1::from_vec(py, rows).reshape(shape)

@@ -1,4 +1,4 @@
-//! Bytes of a "codewm.model/2" file in, checked f32 tensors by name out.
+//! Bytes of a "codewm.model/3" file in, checked f32 tensors by name out.
 //!
 //! A safetensors container whose metadata carries the configuration, the tokeniser id and the quantisation. Model
 //! files come from anywhere: every size is bounded before it is used, and nothing here panics on damaged bytes.

@@ -165,7 +165,7 @@ impl Engine {
         let Config {
             action_dim, window, ..
         } = self.config;
-        check_as_many("actions", actions, action_dim, edited.len())?;
+        check_as_many("actions", actions, action_dim, ("edits", edited.len()))?;
         if let Some(unit) = edited.iter().find(|&&unit| unit >= units.len()) {
             let message = format!("an edit is of unit {unit}, there are {}", units.len());
             return Err(Error::InvalidInput(message));
@@ -213,8 +213,8 @@ impl Engine {
         let width = self.config.width();
         let n = check_rows("features", f, width)?;
         let reading = self.config.read();
-        check_as_many("readings", read, reading, n)?;
-        check_as_many("actions", actions, action_dim, n)?;
+        check_as_many("readings", read, reading, ("features", n))?;
+        check_as_many("actions", actions, action_dim, ("features", n))?;
         let mut out = vec![0.0; n * latent];
         out.par_chunks_mut(CHUNK_ROWS * latent)
             .zip(f.par_chunks(CHUNK_ROWS * width))
@@ -247,7 +247,7 @@ impl Engine {
             ("residuals", residuals, latent),
             ("actions", actions, action_dim),
         ] {
-            check_as_many(what, values, columns, n)?;
+            check_as_many(what, values, columns, ("features", n))?;
         }
         let mut out = vec![0.0; n];
         out.par_chunks_mut(CHUNK_ROWS)
@@ -346,12 +346,17 @@ fn check_rows(what: &str, values: &[f32], width: usize) -> Result<usize> {
     }
 }
 
-/// As [`check_rows`], and refuses another number of rows than that of the features.
-fn check_as_many(what: &str, values: &[f32], width: usize, features: usize) -> Result<()> {
+/// As [`check_rows`], and refuses another number of rows than so many of the others.
+fn check_as_many(
+    what: &str,
+    values: &[f32],
+    width: usize,
+    (others, count): (&str, usize),
+) -> Result<()> {
     match check_rows(what, values, width)? {
-        n if n == features => Ok(()),
+        n if n == count => Ok(()),
         n => Err(Error::InvalidInput(format!(
-            "{features} features for {n} {what}"
+            "{count} {others} for {n} {what}"
         ))),
     }
 }
