@@ -19,7 +19,6 @@ from codewm.corpus.errors import UserError
 from codewm.corpus.split import by_time
 from codewm.corpus.table import EditTable, take_states
 from codewm.model.config import TrainConfig
-from codewm.model.encoder import Encoder
 
 Index = NDArray[np.int64]
 GROUPS = ("modified", "created", "deleted")
@@ -277,21 +276,3 @@ def length_batches(
     if rng is not None:
         rng.shuffle(batches)  # type: ignore[arg-type]
     return batches
-
-
-@torch.no_grad()
-def encode(
-    encoder: Encoder,
-    tokens: NDArray[np.uint16],
-    offsets: Index,
-    ids: Index,
-    *,
-    device: str = "cpu",
-) -> NDArray[np.float32]:
-    """Latents [n, W] of the states `ids` [n]."""
-    lengths = np.diff(offsets)[ids]
-    out = np.zeros((len(ids), encoder.width), np.float32)
-    for batch in length_batches(lengths, 16_384, 512):
-        z = encoder(*pad(tokens, offsets, ids[batch], device))
-        out[batch] = z.float().cpu().numpy()
-    return out

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
+import codewm_core
 from codewm.corpus.errors import UserError
 
-CONFIG_SCHEMA = "codewm.train-config/2"
+CONFIG_SCHEMA = "codewm.train-config/3"
 PRECISIONS = ("auto", "f32", "bf16")
 SPACES = ("foreseen", "principal")
 CORRUPTIONS = ("drop", "swap", "mutate", "argument", "paste")
@@ -29,7 +30,8 @@ class ModelConfig:
     mlp: int = 512
     loops: int = 3  # applications of the encoder's one shared block
     latent: int = 64  # K, dimensions of the target space
-    predictor: int = 384  # hidden width of the predictor
+    reading: int = 48  # values read of each range of tokens where an edit happens
+    predictor: int = 256  # hidden width of the predictor
     critic: int = 128  # hidden width of the critic
     action: str = "v15"
     action_dim: int = 15  # A
@@ -38,6 +40,11 @@ class ModelConfig:
     def width(self) -> int:
         """W, the length of a latent f(s)."""
         return 2 * self.dim
+
+    @property
+    def read(self) -> int:
+        """R, the length of what is read of a state where an edit happens."""
+        return codewm_core.RANGES * self.reading
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built."""
@@ -49,6 +56,7 @@ class ModelConfig:
             "mlp",
             "loops",
             "latent",
+            "reading",
             "predictor",
             "critic",
             "action_dim",
@@ -57,8 +65,11 @@ class ModelConfig:
                 raise UserError(f"model config: {name} must be a positive whole number")
         if self.dim % self.heads:
             raise UserError(f"model config: dim {self.dim} is not a multiple of heads {self.heads}")
-        if self.latent > self.width:
-            raise UserError(f"model config: latent {self.latent} is more than twice dim {self.dim}")
+        for name in ("latent", "reading"):
+            if getattr(self, name) > self.width:
+                raise UserError(
+                    f"model config: {name} {getattr(self, name)} is more than twice dim {self.dim}"
+                )
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,11 @@ class TrainConfig:
     space_share: float = 0.06  # of the minutes or steps; what stages 1 and 2 leave over is stage 3's
     space_floor: float = 1e-3  # smallest eigenvalue of the latents' covariance kept, relative to the largest
     target_floor: float = (
-        0.2  # the same, of the target space: lower is whiter, has more ranks and is foreseen less
+        0.05  # the same, of the target space: lower is whiter, has more ranks and is foreseen less
     )
     whiten_floor: float = 1e-2  # the same, of what predictor and critic read
     whiten_states: int = 20_000
+    read_edits: int = 4_000  # whose places the principal components of r are of
     # stage 3: g and the critic on cached latents
     edits_per_step: int = 768
     lr: float = 1e-3
@@ -101,6 +113,7 @@ class TrainConfig:
         0.1  # where a model is started from: its own history is small, and soon learned by heart
     )
     dropout: float = 0.1  # share of g's hidden values
+    unread: float = 0.1  # share of edits whose place is hidden from g: further steps have no state to read
     small_edits: float = 0.65  # 0: errors count by their size, so large edits decide; 1: by what is expected
     contrast: float = 0.1  # weight of InfoNCE
     corruptions: int = 1  # corrupted next states per edit, made once
@@ -134,8 +147,9 @@ class TrainConfig:
             raise UserError("train config: teacher_share + space_share must leave time for stage 3")
         if not 0 <= self.small_edits <= 1:
             raise UserError("train config: small_edits must lie in [0, 1]")
-        if not 0 <= self.dropout < 1:
-            raise UserError("train config: dropout must lie in [0, 1)")
+        for name in ("dropout", "unread"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"train config: {name} must lie in [0, 1)")
         if self.threads < 0 or self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:
             raise UserError("train config: threads and corruptions >= 0, patience >= 1 and evaluations >= 1")
         for name in ("whiten_floor", "space_floor", "target_floor"):

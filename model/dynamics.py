@@ -27,7 +27,7 @@ from codewm.model.corrupt import corrupt_many
 from codewm.model.diagnostics import effective_ranks
 from codewm.model.evaluation import metrics, nulls
 from codewm.model.jepa import JEPA, RULER
-from codewm.model.latents import latents_of
+from codewm.model.latents import Latents
 from codewm.model.session import (
     STEP_EVERY,
     Pace,
@@ -39,11 +39,14 @@ from codewm.model.session import (
     optimiser,
     save_progress,
 )
+from codewm.model.space import Cache
 
 F32 = NDArray[np.float32]
 ENOUGH_MODIFIED = 50  # modified validation edits needed to judge by them alone
 SETTLED = 200  # steps before which few directions are no collapse: g starts by predicting nothing
-CORRUPTION_SHARE = 0.12  # of a run's minutes that encoding wrong next states may cost
+CORRUPTION_SHARE = (
+    0.2  # of a run's minutes that encoding wrong next states, and reading where they come from, may cost
+)
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,16 @@ class Wrong:
     """Corrupted next states c of training edits, W of them.
 
     edit i64 [W] (position in `fit`); latent f32 [W, width] f(c); on_top, alone f32 [W, A]: the actions of s -> c and of
-    s' -> c. `row` i64 [F, C]: where those of each training edit are, -1 if there is none.
+    s' -> c; read_on_top, read_alone f32 [W, R]: what stands in s and in s' where those happen. `row` i64 [F, C]: where
+    those of each training edit are, -1 if there is none.
     """
 
     edit: Index
     latent: F32
     on_top: F32
     alone: F32
+    read_on_top: F32
+    read_alone: F32
     row: Index
 
 
@@ -65,11 +71,13 @@ class Wrong:
 class Targets:
     """What stage 3 learns from, U states and F training edits.
 
-    f f32 [U, width] and z f32 [U, K]: f and t of the states that are used, other rows mean nothing; scale f32 [F].
+    cache: f and r of what is used; z f32 [U, K]: t of the states, other rows mean nothing; scale f32 [F]; told: actions
+    [V, A] of the validation edits and of their nulls, and what each makes g read [V, R].
     """
 
-    f: F32
+    cache: Cache
     z: F32
+    told: dict[str, tuple[F32, F32]]
     wrong: Wrong
     scale: F32
 
@@ -79,13 +87,23 @@ class Targets:
         return out
 
 
-def cache_targets(session: Session, model: JEPA, f: F32) -> Targets:
-    """Take the latents [U, W] of all states to the target space, and encode as many corrupted next states as there is
-    time for."""
+def cache_targets(session: Session, model: JEPA, cache: Cache) -> Targets:
+    """Take the latents of all states to the target space, and encode as many corrupted next states as there is time
+    for."""
     data = session.data
-    z = target_of(model, f)
+    z = target_of(model, cache.f)
     d = z[data.after[data.fit]] - z[data.before[data.fit]]
-    return Targets(f, z, cache_wrong(session, model), error_scale(session, np.square(d).sum(1)))
+    told = nulls.told(data.action[data.validation])
+    states, where = np.unique(data.before[data.validation], return_inverse=True)
+    given, latents = data.states(states), Latents(session, model)
+    read = nulls.read_told(lambda at, a: latents.read(given, at, a), where.ravel(), told)[1]
+    return Targets(
+        cache,
+        z,
+        {name: (told[name], read[name]) for name in told},
+        cache_wrong(session, model),
+        error_scale(session, np.square(d).sum(1)),
+    )
 
 
 @torch.no_grad()
@@ -107,33 +125,36 @@ def cache_wrong(session: Session, model: JEPA) -> Wrong:
     flat, offsets = corrupt_many(
         data.tokens, data.offsets, after[edit], after, window=data.window, seed=config.seed
     )
-    latent = np.zeros((len(edit), session.model_config.width), np.float32)
+    shape, fit = session.model_config, data.fit[edit]
+    kinds = kinds_of(data.action[fit], data.action_id)
+    sides = data.before[fit], data.after[fit]
+    on_top, alone = (
+        codewm_core.describe_states(data.states(side), (flat, offsets), kinds, data.action_id)
+        for side in sides
+    )
+    latent = np.zeros((len(edit), shape.width), np.float32)
+    read = np.zeros((2, len(edit), shape.read), np.float32)
     allowed = None if config.minutes is None else CORRUPTION_SHARE * config.minutes * 60
-    encode = latents_of(session, model)
+    latents = Latents(session, model)
     began, done = session.elapsed(), 0
     for start in range(0, len(edit), 4_096):
         if allowed is not None and session.group.agree(session.elapsed() - began) > allowed:
             break
         part = np.arange(start, min(start + 4_096, len(edit)))
         mine = session.group.mine(part)
-        latent[mine] = encode(*take_states(flat, offsets, mine))
+        latent[mine] = latents.encode(take_states(flat, offsets, mine))
+        for r, side, action in zip(read, sides, (on_top, alone), strict=True):
+            r[mine] = latents.read(data.states(side[mine]), np.arange(len(mine)), action[mine])[1]
         done = start + len(part)
-    session.group.add_arrays(latent)
+    session.group.add_arrays(latent, read)
     session.event("cache", what="corrupted next states", count=done, of=len(edit))
-    edit, offsets = edit[:done], offsets[: done + 1]
-    flat = flat[: offsets[-1]]
-    fit = data.fit[edit]
-    kinds = kinds_of(data.action[fit], data.action_id)
-    actions = [
-        codewm_core.describe_states(data.states(side[fit]), (flat, offsets), kinds, data.action_id)
-        for side in (data.before, data.after)
-    ]
+    edit = edit[:done]
     row = np.full((len(data.fit), max(config.corruptions, 1)), -1, np.int64)
     column = np.zeros(len(data.fit), np.int64)
     for w, e in enumerate(edit.tolist()):
         row[e, column[e]] = w
         column[e] += 1
-    return Wrong(edit, latent[:done], actions[0], actions[1], row)
+    return Wrong(edit, latent[:done], on_top[:done], alone[:done], read[0, :done], read[1, :done], row)
 
 
 def kinds_of(action: F32, action_id: str) -> NDArray[np.uint8]:
@@ -173,14 +194,14 @@ def error_scale(session: Session, size: F32) -> F32:
 
 
 @torch.no_grad()
-def predict(session: Session, model: JEPA, latents: F32, action: F32) -> F32:
-    """d_hat [n, K] in f32, from f(s) [n, width] under these actions [n, A]."""
+def predict(session: Session, model: JEPA, latents: F32, read: F32, action: F32) -> F32:
+    """d_hat [n, K] in f32, from f(s) [n, width] and r(s, a) [n, R] under these actions [n, A]."""
     out = np.empty((len(latents), session.model_config.latent), np.float32)
     device = session.config.device
     for start in range(0, len(latents), 4_096):
         part = slice(start, start + 4_096)
-        f, a = torch.from_numpy(latents[part]), torch.from_numpy(action[part])
-        out[part] = model(f.to(device), a.to(device)).cpu().numpy()
+        given = (torch.from_numpy(values[part]).to(device) for values in (latents, read, action))
+        out[part] = model(*given).cpu().numpy()
     return out
 
 
@@ -194,12 +215,9 @@ def validate(session: Session, model: JEPA, targets: Targets) -> dict[str, float
     edits = data.validation
     d = targets.displacement(session, edits)
     z = targets.z[data.before[edits]]
-    latents = targets.f[data.before[edits]]
-
-    def told(action: F32) -> F32:
-        return predict(session, model, latents, action)
-
-    d_hat = told(data.action[edits])
+    latents = targets.cache.f[data.before[edits]]
+    told = {name: predict(session, model, latents, r, a) for name, (a, r) in targets.told.items()}
+    d_hat = told.pop("")
     modified = data.group[edits] == 0
     # Creations and deletions span one long direction, towards EMPTY, that would hide all others.
     ranked = modified if modified.sum() >= ENOUGH_MODIFIED else slice(None)
@@ -218,8 +236,7 @@ def validate(session: Session, model: JEPA, targets: Targets) -> dict[str, float
     # The same nulls as the held-out table's; the copy's cosine is 0 by definition.
     others = {
         "constant_mean": nulls.constant_mean(targets.displacement(session, data.fit), len(edits)),
-        "zero_action": nulls.zero_action(told, data.action[edits]),
-        "shuffled_action": nulls.shuffled_action(told, data.action[edits]),
+        **told,
     }
     for name, null in others.items():
         figures[f"delta_cosine_{name}"] = float(metrics.delta_cosine(null, d).mean())
@@ -313,16 +330,20 @@ def terms(
     group, wrong = session.group, targets.wrong
     own = group.mine(np.arange(len(batch)))
     edits = data.fit[batch[own]]
-    f, after = tensor(targets.f[data.before[edits]]), tensor(targets.f[data.after[edits]])
-    action = tensor(data.action[edits])
+    known_f = targets.cache.f
+    f, after = tensor(known_f[data.before[edits]]), tensor(known_f[data.after[edits]])
+    action, read = tensor(data.action[edits]), tensor(targets.cache.read(edits))
     whole = tensor(targets.displacement(session, data.fit[batch]))
     d = whole[tensor(own)]
     model.predictor.dropout = config.dropout
     model.predictor.train()
-    d_hat = model(f, action)
+    hidden = tensor(rng.random(len(batch))[own] < config.unread)[:, None]
+    d_hat = model(f, read.masked_fill(hidden, 0.0), action)
     model.predictor.eval()
     with torch.no_grad():
-        missed = d - model(f, action)  # without dropout, by which real edits would be known from wrong ones
+        missed = d - model(
+            f, read, action
+        )  # without dropout, by which real edits would be known from wrong ones
     error = losses.displacement_error(d_hat, d, tensor(targets.scale[batch[own]]), len(batch))
     rows = wrong.row[batch]
     known = rows >= 0
@@ -338,11 +359,13 @@ def terms(
     chosen = rows[has, rng.integers(known[has].sum(1))]
     spoiled = np.isin(has, own)
     fit = data.fit[batch[has[spoiled]]]
-    start = tensor(np.concatenate([targets.f[data.before[fit]], targets.f[data.after[fit]]]))
-    end = tensor(wrong.latent[chosen[spoiled]]).repeat(2, 1)
-    told = tensor(np.concatenate([wrong.on_top[chosen[spoiled]], wrong.alone[chosen[spoiled]]]))
+    start = tensor(np.concatenate([known_f[data.before[fit]], known_f[data.after[fit]]]))
+    mine = chosen[spoiled]
+    end = tensor(wrong.latent[mine]).repeat(2, 1)
+    told = tensor(np.concatenate([wrong.on_top[mine], wrong.alone[mine]]))
+    there = tensor(np.concatenate([wrong.read_on_top[mine], wrong.read_alone[mine]]))
     with torch.no_grad():
-        residual = model.target(end) - model.target(start) - model(start, told)
+        residual = model.target(end) - model.target(start) - model(start, there, told)
     of_real = int((data.group[data.fit[batch]] == 0).sum())
     modified = tensor(np.flatnonzero(data.group[edits] == 0))
     real = model.doubt(f[modified], after[modified], missed[modified], action[modified])

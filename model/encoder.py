@@ -102,6 +102,20 @@ class Encoder(nn.Module):
         out: Tensor = self.norm(x)
         return out
 
+    def at(self, tokens: Tensor, lengths: Tensor, ranges: Tensor) -> Tensor:
+        """What stands in ranges [B, R, 2] of the units' tokens, half-open: [B, R, W] in f32, 0 where one is empty.
+
+        The means over its tokens of their embeddings, and of what comes out of the loops.
+        """
+        embedded = self.embedding(tokens)
+        x = self.placed(embedded)
+        features = self.looped(x, _real(x, lengths))
+        with torch.autocast(x.device.type, enabled=False):
+            column = torch.arange(x.shape[1], device=x.device)
+            inside = (column >= ranges[..., :1]) & (column < ranges[..., 1:])  # [B, R, S]
+            weight = inside / inside.sum(-1, keepdim=True).clamp_min(1)
+            return torch.cat([weight @ embedded.float(), weight @ features.float()], -1)
+
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Latents [B, W] in f32."""
         return self.embedded(self.embedding(tokens), lengths)

@@ -1,7 +1,7 @@
-"""Trained weights in, the engine's one safetensors file out (format codewm.model/2), f32 or int8.
+"""Trained weights in, the engine's one safetensors file out (format codewm.model/3), f32 or int8.
 
-int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t and x stay f32: they
-whiten, so their small directions matter as much as their large ones.
+int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t, x and r stay f32:
+they whiten, so their small directions matter as much as their large ones.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from codewm.corpus.errors import UserError
 from codewm.model.checkpoint import load_tensors, write_atomic
 from codewm.model.config import ModelConfig, from_json, from_mapping
 
-FORMAT = "codewm.model/2"
+FORMAT = "codewm.model/3"
 QUANTS = ("f32", "int8")
 
 
 def quantised(name: str, tensor: Tensor) -> bool:
     """Whether int8 export stores this tensor as I8."""
-    return tensor.ndim == 2 and name.endswith(".weight") and not name.startswith(("target.", "state."))
+    return (
+        tensor.ndim == 2
+        and name.endswith(".weight")
+        and not name.startswith(("target.", "state.", "reading."))
+    )
 
 
 def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,12 @@
-"""An encoder, two linear maps and two perceptrons in, one world model out: the constructor is the diagram,
+"""An encoder, three linear maps and two perceptrons in, one world model out: the constructor is the diagram,
 the methods are the equations.
 
 latent                  f(s)                           what the encoder makes of a unit, W values
 state                   x(s)  = state(f(s))            D values, white at first: what predictor and critic read
 target                  t(s)  = target(f(s))           K whitened values: the only space anything is measured in
 actual displacement     d     = t(s') - t(s)
-predicted displacement  d_hat = g(x(s), a)
+reading                 r(s, a)                        what stands in s where a says that the edit happens, R values
+predicted displacement  d_hat = g(x(s), r(s, a), a)
 predicted next state    z'    = t(s) + d_hat           so copying is the zero displacement
 doubt                   c(x(s), x(s'), d - d_hat, a)   how much the residual looks like that of a spoilt edit
 """
@@ -19,7 +20,7 @@ from codewm.model.config import ModelConfig
 from codewm.model.encoder import Encoder
 from codewm.model.transition import Critic, Predictor
 
-RULER = ("encoder.", "state.", "target.")
+RULER = ("encoder.", "state.", "target.", "reading.")
 """Names of the parameters that are fixed once the target space is."""
 
 
@@ -32,12 +33,18 @@ class JEPA(nn.Module):
         self.encoder = Encoder(config)  # f
         self.state = nn.Linear(config.width, config.dim)  # x
         self.target = nn.Linear(config.width, config.latent)  # t
+        self.reading = nn.Linear(config.width, config.reading)  # r, of each range
         self.predictor = Predictor(config)  # g
         self.critic = Critic(config)  # c
 
-    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
-        """f(s) [B, W] and actions [B, A] -> d_hat [B, K]."""
-        out: Tensor = self.predictor(self.state(latent), action)
+    def forward(self, latent: Tensor, read: Tensor, action: Tensor) -> Tensor:
+        """f(s) [B, W], r(s, a) [B, R] and actions [B, A] -> d_hat [B, K]."""
+        out: Tensor = self.predictor(self.state(latent), read, action)
+        return out
+
+    def read(self, at: Tensor) -> Tensor:
+        """What stands in the ranges that an edit is about [B, RANGES, W] -> r(s, a) [B, R]."""
+        out: Tensor = self.reading(at).flatten(1)
         return out
 
     def doubt(self, latent: Tensor, after: Tensor, residual: Tensor, action: Tensor) -> Tensor:

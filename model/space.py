@@ -1,7 +1,8 @@
 """Stage 2. Latents of edits in, the directions of the latent space in which edits can be foreseen out.
 
+    r      = principal components of what stands where edits happen   [B, R]
     white  = principal components of f, each with variance 1          [B, W]
-    e_hat  = probe(white(s), a), trained on e = white(s') - white(s)
+    e_hat  = probe(white(s), r(s, a), a), trained on e = white(s') - white(s)
     V      = directions v that maximise  v' E[e_hat e'] v / v' E[e e'] v, the share of displacement that is foreseen
     t      = the first K of them, whitened: the latents' least components are not blown up before (`space_floor`), and
              neither are the least of these directions after (`target_floor`)
@@ -14,6 +15,8 @@ move along one direction.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +27,7 @@ from codewm.model.batches import Index
 from codewm.model.diagnostics import effective_ranks
 from codewm.model.encoder import principal, set_map, whitening
 from codewm.model.jepa import JEPA
-from codewm.model.latents import latents_of
+from codewm.model.latents import Latents
 from codewm.model.session import (
     STEP_EVERY,
     Pace,
@@ -40,38 +43,86 @@ HIDDEN = 512  # of the probe
 COMPARED = 60_000  # edits that the directions are chosen by
 
 
-def cache_latents(session: Session, model: JEPA) -> F32:
-    """f of every state that training or validation uses, each encoded once: [U, W]; other rows are 0."""
-    data = session.data
+@dataclass(frozen=True)
+class Cache:
+    """What a fixed encoder makes of the E edits that training or validation uses.
+
+    f f32 [U, W], other rows are 0; r f32 [E, R]: r(s, a); row i64 [N]: where that of each edit is.
+    """
+
+    f: F32
+    r: F32
+    row: Index
+
+    def read(self, edits: Index) -> F32:
+        """r(s, a) of the edits: [n, R]."""
+        out: F32 = self.r[self.row[edits]]
+        return out
+
+
+def cache_latents(session: Session, model: JEPA) -> Cache:
+    """Encode every state that training or validation uses once."""
+    data, shape = session.data, session.model_config
     edits = np.concatenate([data.fit, data.validation])
     used = np.unique(np.concatenate([data.before[edits], data.after[edits]]))
-    f = np.zeros((len(data.offsets) - 1, session.model_config.width), np.float32)
+    row = np.full(len(data.before), -1, np.int64)
+    row[edits] = np.arange(len(edits))
+    cache = Cache(
+        np.zeros((len(data.offsets) - 1, shape.width), np.float32),
+        np.zeros((len(edits), shape.read), np.float32),
+        row,
+    )
     mine = session.group.mine(used)
-    f[mine] = latents_of(session, model)(*data.states(mine))
-    session.group.add_arrays(f)
+    own = edits[np.isin(data.before[edits], mine)]
+    where = np.searchsorted(mine, data.before[own])
+    cache.f[mine], cache.r[row[own]] = Latents(session, model).read(
+        data.states(mine), where, data.action[own]
+    )
+    session.group.add_arrays(cache.f, cache.r)
     session.event("cache", what="states", count=len(used))
-    return f
+    return cache
 
 
-def choose_space(session: Session, model: JEPA, f: F32, pace: Pace) -> None:
+def choose_reading(session: Session, model: JEPA) -> None:
+    """Set r to the principal components of what stands where edits happen.
+
+    Every value is brought to variance 1 first: means of embeddings are far smaller than those of features, and say
+    which names and operators are there.
+    """
+    config, data, shape = session.config, session.data, session.model_config
+    rng = np.random.default_rng([config.seed, 105])
+    edits = data.fit
+    if len(edits) > config.read_edits:
+        edits = np.sort(rng.choice(edits, config.read_edits, replace=False))
+    read = Latents(session, model).at(
+        data.states(data.before[edits]), np.arange(len(edits)), data.action[edits]
+    )
+    rows = torch.cat([at.flatten(0, 1).cpu() for _, at in read])
+    rows = rows[rows.abs().sum(1) > 0]  # an empty range says nothing
+    scale = rows.std(0).clamp_min(1e-6)
+    weight, bias = principal(rows / scale, shape.reading, config.whiten_floor)
+    set_map(model.reading, weight / scale, bias)
+
+
+def choose_space(session: Session, model: JEPA, cache: Cache, pace: Pace) -> None:
     """Set t to the directions of f [U, W] that a probe foresees best, and x to the principal components.
 
-    EMPTY is placed, in the model and in f, and all three are fixed.
+    EMPTY is placed, in the model and in the cache, and all are fixed.
     """
     config, data = session.config, session.data
-    sample = _sample(session, f)
+    sample = _sample(session, cache.f)
     set_map(model.state, *principal(sample, session.model_config.dim, config.whiten_floor))
     weight, bias = principal(sample, session.model_config.width, config.space_floor)
     modified = data.fit[data.group[data.fit] == 0]
     count = session.model_config.latent
     if config.space == "foreseen" and len(modified) >= 2:
-        turned, shares = _foreseen(session, modified, f, weight, bias, pace)
+        turned, shares = _foreseen(session, modified, cache, weight, bias, pace)
         directions = torch.linalg.qr(turned[:, :count]).Q
     else:
         directions, shares = torch.eye(len(weight))[:, :count], torch.zeros(count)
     set_map(model.target, *_whitened(sample, directions.T @ weight, directions.T @ bias, config.target_floor))
     place_empty(model)
-    _encode_empty(session, model, f)
+    _encode_empty(session, model, cache)
     model.freeze_ruler()
     with torch.no_grad():
         white = model.target(sample.to(config.device)).cpu().numpy()
@@ -105,16 +156,17 @@ def _sample(session: Session, f: F32) -> Tensor:
 
 
 def _foreseen(
-    session: Session, edits: Index, f: F32, weight: Tensor, bias: Tensor, pace: Pace
+    session: Session, edits: Index, cache: Cache, weight: Tensor, bias: Tensor, pace: Pace
 ) -> tuple[Tensor, Tensor]:
     """Directions [W, W] of the white space, the best foreseen first, and the foreseen share of each [W]."""
     config, data = session.config, session.data
     torch.manual_seed(config.seed + 1)
-    before = torch.from_numpy(f[data.before[edits]]) @ weight.T + bias
-    e = torch.from_numpy(f[data.after[edits]]) @ weight.T + bias - before  # [n, W]
+    before = torch.from_numpy(cache.f[data.before[edits]]) @ weight.T + bias
+    e = torch.from_numpy(cache.f[data.after[edits]]) @ weight.T + bias - before  # [n, W]
     scale = e.std(0).clamp_min(1e-6)
     e = e / scale
-    x = torch.cat([before, torch.from_numpy(data.action[edits])], 1)
+    read, action = torch.from_numpy(cache.read(edits)), torch.from_numpy(data.action[edits])
+    x = torch.cat([before, read, action], 1)
     # Between |e|^2, under which small edits are all that counts, and 1, under which large ones are.
     trust = (e.square().mean(1) + 0.3).rsqrt()
     probe = _probe(x.shape[1], e.shape[1], config.dropout).to(config.device)
@@ -194,10 +246,16 @@ def place_empty(model: JEPA, steps: int = 150) -> None:
         rows[codewm_core.EMPTY] = vector
 
 
-def _encode_empty(session: Session, model: JEPA, f: F32) -> None:
-    """Bring the row of EMPTY in f [U, W] up to date."""
+def _encode_empty(session: Session, model: JEPA, cache: Cache) -> None:
+    """Bring what the cache has of EMPTY up to date."""
     data = session.data
     alone = np.flatnonzero(data.lengths == 1)
     empty = alone[data.tokens[data.offsets[alone]] == codewm_core.EMPTY]
-    if len(empty):
-        f[empty] = latents_of(session, model)(*data.states(empty))
+    if not len(empty):
+        return
+    known = np.flatnonzero(cache.row >= 0)
+    edits = known[np.isin(data.before[known], empty)]
+    where = np.searchsorted(empty, data.before[edits])
+    cache.f[empty], cache.r[cache.row[edits]] = Latents(session, model).read(
+        data.states(empty), where, data.action[edits]
+    )

@@ -29,12 +29,12 @@ from codewm.model.batches import TrainingData
 from codewm.model.checkpoint import RunFolder, load_tensors, write_atomic
 from codewm.model.config import ModelConfig, TrainConfig, from_json, to_json
 from codewm.model.distributed import join
-from codewm.model.dynamics import Best, cache_targets, foresee
+from codewm.model.dynamics import Best, Targets, cache_targets, foresee
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.suite import held_out_table
 from codewm.model.jepa import JEPA
 from codewm.model.session import Event, Pace, Session, save_model
-from codewm.model.space import cache_latents, choose_space
+from codewm.model.space import Cache, cache_latents, choose_reading, choose_space
 from codewm.model.teacher import teach
 
 EVALUATION_SPEED = (
@@ -149,7 +149,8 @@ def train(
     best = Best(*meta["best"]) if "best" in meta else Best()
     interrupted = False
     paces: list[Pace] = []
-    latents, targets = None, None
+    cache: Cache | None = None
+    targets: Targets | None = None
     try:
         for stage in (1, 2, 3):
             if stage < resumed_stage or (stage < 3 and weights is not None):
@@ -157,11 +158,14 @@ def train(
             again = tensors if stage == resumed_stage else None
             if again is not None:
                 model.load_state_dict({k[6:]: v for k, v in again.items() if k.startswith("model.")})
-            if stage > 1 and latents is None:
-                latents = cache_latents(session, model)
+            if stage == 2:
+                choose_reading(session, model)
+                group.share_model(model)
+            if stage > 1 and cache is None:
+                cache = cache_latents(session, model)
             if stage == 3:
-                assert latents is not None
-                targets = cache_targets(session, model, latents)
+                assert cache is not None
+                targets = cache_targets(session, model, cache)
             pace = stage_pace(
                 config, stage, session, meta if again is not None else {}, scratch=weights is None
             )
@@ -171,8 +175,8 @@ def train(
                 # Stage 2 takes a minute: a run that is stopped in it starts it again.
                 save_model(session, model, 2)
             elif stage == 2:
-                assert latents is not None
-                choose_space(session, model, latents, pace)
+                assert cache is not None
+                choose_space(session, model, cache, pace)
                 group.share_model(model)
                 save_model(session, model, 3)
             else:

@@ -1,4 +1,4 @@
-"""A state and an action in, a displacement out; a residual in, a doubt out.
+"""A state, the place of an edit in it and an action in, a displacement out; a residual in, a doubt out.
 
 Both are perceptrons of two hidden layers. The papers' predictor, a transformer over two tokens, took twelve times as
 long per edit and foresaw no more (docs/lab-log.md).
@@ -14,7 +14,9 @@ from codewm.model.config import ModelConfig
 
 
 class Predictor(nn.Module):
-    """g: state x(s) [B, D] and action [B, A] -> displacement [B, K].
+    """g: state x(s) [B, D], what stands where the edit happens r(s, a) [B, R], action [B, A] -> displacement [B, K].
+
+    A mean over the tokens of a unit hardly tells which statement an edit is about to take away; r does.
 
     Its read-out starts at zero: untrained, it predicts the copy, and everything it says beyond that it has learned.
     `dropout` is a share of hidden values, while training.
@@ -23,15 +25,15 @@ class Predictor(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.dropout = 0.0
-        self.up = nn.Linear(config.dim + config.action_dim, config.predictor)
+        self.up = nn.Linear(config.dim + config.read + config.action_dim, config.predictor)
         self.middle = nn.Linear(config.predictor, config.predictor)
         self.out = nn.Linear(config.predictor, config.latent)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """State [B, D], action [B, A] -> d_hat [B, K]."""
-        hidden = self._drop(F.gelu(self.up(torch.cat([state, action], -1))))
+    def forward(self, state: Tensor, read: Tensor, action: Tensor) -> Tensor:
+        """State [B, D], reading [B, R], action [B, A] -> d_hat [B, K]."""
+        hidden = self._drop(F.gelu(self.up(torch.cat([state, read, action], -1))))
         out: Tensor = self.out(self._drop(F.gelu(self.middle(hidden))))
         return out
 

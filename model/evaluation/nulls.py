@@ -10,7 +10,7 @@ bag_of_tokens    the same from [how often each token occurs in s, a]: no network
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,18 +33,36 @@ def constant_mean(fit_d: F32, n: int) -> F32:
     return np.repeat(fit_d.mean(0, dtype=np.float64)[None].astype(np.float32), n, 0)
 
 
-def zero_action(predict: Callable[[F32], F32], action: F32) -> F32:
-    """The model's prediction with every action [N, A] set to zero: [N, D]."""
-    return predict(np.zeros_like(action))
-
-
-def shuffled_action(predict: Callable[[F32], F32], action: F32, seed: int = 0) -> F32:
-    """The model's prediction with the actions [N, A] of the split passed around; nobody keeps its own row."""
+def shuffled(action: F32, seed: int = 0) -> F32:
+    """The actions [N, A] of the split passed around; nobody keeps its own row."""
     n = len(action)
     order = np.random.default_rng([seed, 11]).permutation(n)
     given = np.empty(n, np.int64)
     given[order] = np.roll(order, 1)
-    return predict(action[given])
+    return action[given]
+
+
+def told(action: F32, other: F32 | None = None) -> dict[str, F32]:
+    """What the model is told of edits: their own actions [N, A] under '', and those of its nulls.
+
+    `other` are another edit's actions; None passes around those of the split.
+    """
+    return {
+        "": action,
+        "zero_action": np.zeros_like(action),
+        "shuffled_action": shuffled(action) if other is None else other,
+    }
+
+
+def read_told(
+    read: Callable[[I64, F32], tuple[F32, F32]], edited: I64, told: Mapping[str, F32]
+) -> tuple[F32, dict[str, F32]]:
+    """Latents f of the states, and what each telling makes the model read of those `edited` [N]: each [N, R].
+
+    `read(edited, action)` is `Engine.read` with its states; every state is encoded once for all tellings.
+    """
+    f, read_all = read(np.tile(edited, len(told)), np.concatenate(list(told.values())))
+    return f, dict(zip(told, np.split(read_all, len(told)), strict=True))
 
 
 def _design(z: F32, action: F32) -> NDArray[np.float64]:

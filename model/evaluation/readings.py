@@ -1,7 +1,7 @@
 """A model and edits in, where the edits went, where it said they would go, and where its nulls say so out.
 
     d      t(s') - t(s)
-    d_hat  g(x(s), a)           named '' among the predictions; the others are the nulls of `nulls`
+    d_hat  g(x(s), r(s, a), a)  named '' among the predictions; the others are the nulls of `nulls`
 
 The shuffled action comes from an edit of the same kind (created, deleted, modified): telling a modification that it
 was a creation would be too easy a null.
@@ -9,6 +9,7 @@ was a creation would be too easy a null.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +72,18 @@ class Reader:
         """f of every state: [U, W]."""
         return self.engine.encode(edits.tokens, edits.offsets, threads=self.threads)
 
-    def predict(self, f: F32, action: F32) -> F32:
-        """g(x(s), a) from f(s) [N, W] and a [N, A]: [N, K]."""
-        return self.engine.predict(np.ascontiguousarray(f), np.ascontiguousarray(action))
+    def foresee(self, edits: Edits, told: Mapping[str, F32]) -> tuple[F32, dict[str, F32]]:
+        """f of every state [U, W], and g(x(s), r(s, a), a) for each telling of actions a [N, A]: [N, K]."""
+
+        def read(edited: I64, action: F32) -> tuple[F32, F32]:
+            action = np.ascontiguousarray(action)
+            return self.engine.read(edits.tokens, edits.offsets, edited, action, threads=self.threads)
+
+        f, at = nulls.read_told(read, edits.before, told)
+        was = np.ascontiguousarray(f[edits.before])
+        return f, {
+            name: self.engine.predict(was, at[name], np.ascontiguousarray(a)) for name, a in told.items()
+        }
 
 
 def read(reader: Reader, held_out: HeldOut) -> Readings:
@@ -87,18 +97,18 @@ def read(reader: Reader, held_out: HeldOut) -> Readings:
 
 def readings(reader: Reader, edits: Edits, known: Nulls) -> Readings:
     """The same of any edits, with nulls that were fitted before."""
-    latents = reader.latents(edits)
+    action = reader.told(edits)
+    latents, told = reader.foresee(edits, nulls.told(action, shuffled(action, edits.group)))
     states = reader.engine.target(latents)
     z = states[edits.before]
     d = states[edits.after] - z
-    action = reader.told(edits)
     f = latents[edits.before]
     predictions = {
-        "": reader.predict(f, action),
+        "": told[""],
         "copy": nulls.copy(d),
         "constant_mean": constant_mean(known, edits.group),
-        "zero_action": nulls.zero_action(lambda a: reader.predict(f, a), action),
-        "shuffled_action": reader.predict(f, shuffled(action, edits.group)),
+        "zero_action": told["zero_action"],
+        "shuffled_action": told["shuffled_action"],
         "linear_map": linear_map(known, known.z, z, action, edits.group),
         "bag_of_tokens": linear_map(known, known.tokens, bag(edits), action, edits.group),
     }
@@ -125,7 +135,7 @@ def shuffled(action: F32, group: I64) -> F32:
     for g in range(len(GROUPS)):
         rows = np.flatnonzero(group == g)
         if len(rows) > 1:
-            given[rows] = nulls.shuffled_action(lambda a: a, action[rows])
+            given[rows] = nulls.shuffled(action[rows])
     return given
 
 

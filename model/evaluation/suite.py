@@ -8,7 +8,7 @@ from codewm.model.dynamics import Targets, predict, target_of
 from codewm.model.evaluation import nulls
 from codewm.model.evaluation.metrics import Row, table
 from codewm.model.jepa import JEPA
-from codewm.model.latents import latents_of
+from codewm.model.latents import Latents
 from codewm.model.session import Session
 
 
@@ -21,11 +21,13 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
     data, config = session.data, session.config
     edits = data.holdout
     states, inverse = np.unique(np.concatenate([data.before[edits], data.after[edits]]), return_inverse=True)
-    f = latents_of(session, model)(*data.states(states))
-    t = target_of(model, f)
     before, after = inverse[: len(edits)], inverse[len(edits) :]
-    z, d, latents = t[before], t[after] - t[before], f[before]
     action = data.action[edits]
+    told = nulls.told(action)
+    encoder, given = Latents(session, model), data.states(states)
+    f, read = nulls.read_told(lambda at, a: encoder.read(given, at, a), before, told)
+    t = target_of(model, f)
+    z, d, latents = t[before], t[after] - t[before], f[before]
 
     fit, validation = data.fit, data.validation
     fit_d = targets.displacement(session, fit)
@@ -35,12 +37,12 @@ def held_out_table(session: Session, model: JEPA, targets: Targets) -> list[Row]
         (targets.z[data.before[validation]], data.action[validation], known, data.group[validation]),
         (z, action, data.group[edits]),
     )
-    d_hat = predict(session, model, latents, action)
+    predicted = {name: predict(session, model, latents, read[name], a) for name, a in told.items()}
+    d_hat = predicted.pop("")
     others = {
         "copy": nulls.copy(d),
         "constant_mean": nulls.constant_mean(fit_d, len(d)),
-        "zero_action": nulls.zero_action(lambda a: predict(session, model, latents, a), action),
-        "shuffled_action": nulls.shuffled_action(lambda a: predict(session, model, latents, a), action),
+        **predicted,
         "linear_map": linear,
     }
     commit = data.commit[edits]

@@ -202,17 +202,17 @@ def add_novelty(
 def displacements(
     engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), a) of the rows, each [n, K], and the critic's doubt [n].
+    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), r(s, a), a) of the rows [n, K]; the critic's doubt [n].
 
     Each distinct state is encoded once.
     """
     states, where = np.unique(np.concatenate([table.before[rows], table.after[rows]]), return_inverse=True)
     before, after = where.ravel()[: len(rows)], where.ravel()[len(rows) :]
-    f = engine.encode(*table.states(states), threads=threads)
-    t = engine.target(f)
     actions = np.ascontiguousarray(table.action[rows])
+    f, read = engine.read(*table.states(states), before.astype(np.int64), actions, threads=threads)
+    t = engine.target(f)
     was, is_now = np.ascontiguousarray(f[before]), np.ascontiguousarray(f[after])
-    predicted = engine.predict(was, actions)
+    predicted = engine.predict(was, read, actions)
     actual = t[after] - t[before]
     return actual, predicted, engine.doubt(was, is_now, actual - predicted, actions)
 

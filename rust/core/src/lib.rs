@@ -16,6 +16,7 @@ pub mod miner;
 pub mod ngram;
 pub mod paper;
 mod pieces;
+pub mod place;
 mod statements;
 pub mod suites;
 mod texts;

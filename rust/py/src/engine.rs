@@ -11,6 +11,9 @@ use pyo3::types::PyDict;
 
 use crate::error::to_py;
 
+/// Rows of values, as numpy takes them.
+type Matrix<'py> = Bound<'py, PyArray2<f32>>;
+
 /// A loaded model; see `_core.pyi`.
 #[pyclass(frozen, module = "codewm_core")]
 struct Engine {
@@ -45,6 +48,7 @@ impl Engine {
             ("mlp", c.mlp),
             ("loops", c.loops),
             ("latent", c.latent),
+            ("reading", c.reading),
             ("predictor", c.predictor),
             ("critic", c.critic),
             ("action_dim", c.action_dim),
@@ -73,33 +77,64 @@ impl Engine {
         tokens: PyReadonlyArray1<'py, u16>,
         offsets: PyReadonlyArray1<'py, i64>,
         threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Matrix<'py>> {
         let (tokens, offsets) = (owned(&tokens), owned(&offsets));
         let rows = py.detach(|| self.inner.encode(&split(&tokens, &offsets)?, threads));
         to_rows(py, rows, self.inner.config.width())
     }
 
-    /// t(s): one row per row f(s).
-    fn target<'py>(
+    /// f(s) of each unit, and what is read of the unit of each edit where it happens.
+    #[pyo3(signature = (tokens, offsets, edited, actions, *, threads = 0))]
+    fn read<'py>(
         &self,
         py: Python<'py>,
-        f: PyReadonlyArray2<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        tokens: PyReadonlyArray1<'py, u16>,
+        offsets: PyReadonlyArray1<'py, i64>,
+        edited: PyReadonlyArray1<'py, i64>,
+        actions: PyReadonlyArray2<'py, f32>,
+        threads: usize,
+    ) -> PyResult<(Matrix<'py>, Matrix<'py>)> {
+        let (tokens, offsets) = (owned(&tokens), owned(&offsets));
+        let edited = owned(&edited)
+            .into_iter()
+            .map(|unit| {
+                usize::try_from(unit)
+                    .map_err(|_| to_py(Error::InvalidInput(format!("an edit is of unit {unit}"))))
+            })
+            .collect::<PyResult<Vec<usize>>>()?;
+        let c = &self.inner.config;
+        let actions = matrix("actions", &actions, c.action_dim)?;
+        let (f, read) = py
+            .detach(|| {
+                let units = split(&tokens, &offsets)?;
+                self.inner.read(&units, &edited, &actions, threads)
+            })
+            .map_err(to_py)?;
+        Ok((
+            to_rows(py, Ok(f), c.width())?,
+            to_rows(py, Ok(read), c.read())?,
+        ))
+    }
+
+    /// t(s): one row per row f(s).
+    fn target<'py>(&self, py: Python<'py>, f: PyReadonlyArray2<'py, f32>) -> PyResult<Matrix<'py>> {
         let f = matrix("f", &f, self.inner.config.width())?;
         let rows = py.detach(|| self.inner.target(&f));
         to_rows(py, rows, self.inner.config.latent)
     }
 
-    /// g(x(s), a): one predicted displacement per row f(s) and action.
+    /// g(x(s), r, a): one predicted displacement per row f(s), reading and action.
     fn predict<'py>(
         &self,
         py: Python<'py>,
         f: PyReadonlyArray2<'py, f32>,
+        read: PyReadonlyArray2<'py, f32>,
         actions: PyReadonlyArray2<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Matrix<'py>> {
         let f = matrix("f", &f, self.inner.config.width())?;
+        let read = matrix("read", &read, self.inner.config.read())?;
         let actions = matrix("actions", &actions, self.inner.config.action_dim)?;
-        let rows = py.detach(|| self.inner.predict(&f, &actions));
+        let rows = py.detach(|| self.inner.predict(&f, &read, &actions));
         to_rows(py, rows, self.inner.config.latent)
     }
 
@@ -145,7 +180,7 @@ fn to_rows<'py>(
     py: Python<'py>,
     rows: Result<Vec<f32>, Error>,
     width: usize,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+) -> PyResult<Matrix<'py>> {
     let rows = rows.map_err(to_py)?;
     let shape = [rows.len() / width, width];
     PyArray1::from_vec(py, rows).reshape(shape)

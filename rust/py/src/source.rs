@@ -6,8 +6,8 @@ use codewm_core::decode::decode;
 use codewm_core::diff::{FileDiff, Options};
 use codewm_core::units::KIND_NAMES;
 use codewm_core::vocab::{self, IdRange, vocabulary};
-use codewm_core::{action, batch, diff, paper, tokens, units};
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, ToPyArray};
+use codewm_core::{action, batch, diff, paper, place, tokens, units};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyTuple};
@@ -324,6 +324,23 @@ fn describe_states<'py>(
     rows(py, flat, version.dim())
 }
 
+/// Which tokens of the states before are read where edits happen: [n, RANGES, 2].
+#[pyfunction]
+fn places<'py>(
+    py: Python<'py>,
+    lengths: PyReadonlyArray1<'py, i64>,
+    actions: PyReadonlyArray2<'py, f32>,
+    action: &str,
+    window: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let version = action::Version::parse(action).map_err(to_py)?;
+    let lengths = owned(&lengths);
+    let actions: Vec<f32> = actions.as_array().iter().copied().collect();
+    let flat = place::ranges_of(&lengths, &actions, version, window).map_err(to_py)?;
+    let array = PyArray1::from_vec(py, flat);
+    Ok(array.reshape([lengths.len(), place::RANGES, 2])?.into_any())
+}
+
 /// Adds functions and constants to the module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(vocabulary_names, m)?)?;
@@ -334,6 +351,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(unit_rows, m)?)?;
     m.add_function(wrap_pyfunction!(diff_units, m)?)?;
     m.add_function(wrap_pyfunction!(describe_states, m)?)?;
+    m.add_function(wrap_pyfunction!(places, m)?)?;
     let v = vocabulary();
     m.add("TOKENIZER_ID", v.id())?;
     m.add("VOCAB_SIZE", v.names().len())?;
@@ -344,6 +362,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         actions.set_item(name, PyTuple::new(m.py(), version.names())?)?;
     }
     m.add("ACTIONS", actions)?;
+    m.add("RANGES", place::RANGES)?;
     for (name, id) in [
         ("PAPER_VOCAB_SIZE", paper::VOCAB_SIZE),
         ("PAPER_PAD", paper::PAD),

@@ -3,11 +3,14 @@
 //! Units of a chunk lie one after the other without padding: a layer is one product over all their tokens, and only
 //! attention looks at where a unit begins and ends. Mirrors `model/encoder.py`.
 
+use std::ops::Range;
+
 use super::attention::{self, attend};
 use super::linear::{Linear, Write};
 use super::norm::{LayerNorm, gelu};
 use super::simd::Isa;
 use super::tensor::{Rows, RowsMut};
+use crate::place::RANGES;
 
 /// Memory that one thread reuses from chunk to chunk.
 #[derive(Debug, Default)]
@@ -148,10 +151,32 @@ pub struct Encoder {
     pub trunk: Trunk,
 }
 
+/// Where one edit reads its unit.
+pub type Ranges = [Range<usize>; RANGES];
+
+/// One unit, and where edits of it read it.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// Token ids.
+    pub unit: &'a [u16],
+    /// One entry per edit.
+    pub edits: &'a [Ranges],
+}
+
 impl Encoder {
-    /// Encodes a chunk of units into the rows `out`; ids and lengths were checked by the caller.
-    pub fn encode(&self, units: &[&[u16]], out: &mut [f32], scratch: &mut Scratch) {
+    /// Encodes a chunk of units into the rows `out`; ids, lengths and ranges were checked by the caller.
+    ///
+    /// `at` gets one row per range of every edit, unit after unit: the means over its tokens of their embeddings, and
+    /// of what comes out of the loops. Of an empty range these are 0.
+    pub fn encode(
+        &self,
+        asked: &[Asked<'_>],
+        out: &mut [f32],
+        at: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let dim = self.dim;
+        let units: Vec<&[u16]> = asked.iter().map(|a| a.unit).collect();
         let lengths: Vec<usize> = units.iter().map(|u| u.len()).collect();
         let fill = |x: &mut [f32]| {
             let positioned = units
@@ -167,19 +192,37 @@ impl Encoder {
         };
         let rows = self.trunk.run(dim, &lengths, fill, scratch);
         means(rows, &lengths, out.chunks_exact_mut(dim).skip(1).step_by(2));
+        let (mut first, mut read) = (0, at.chunks_exact_mut(2 * dim));
+        for a in asked {
+            for range in a.edits.iter().flatten() {
+                let Some(row) = read.next() else { return };
+                let (what, meant) = row.split_at_mut(dim);
+                let of = |token: &u16| &self.embedding[usize::from(*token) * dim..][..dim];
+                mean(a.unit[range.clone()].iter().map(of), what);
+                let inside = &rows[(first + range.start) * dim..(first + range.end) * dim];
+                mean(inside.chunks_exact(dim), meant);
+            }
+            first += a.unit.len();
+        }
     }
 }
 
 /// Writes the mean of each unit's rows; `rows` are units of the given lengths one after the other.
 fn means<'o>(rows: &[f32], lengths: &[usize], out: impl Iterator<Item = &'o mut [f32]>) {
     let mut first = 0;
-    for (mean, &n) in out.zip(lengths) {
-        mean.fill(0.0);
-        let dim = mean.len();
-        for row in rows[first * dim..][..n * dim].chunks_exact(dim) {
-            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
-        }
-        mean.iter_mut().for_each(|m| *m /= n as f32);
+    for (out, &n) in out.zip(lengths) {
+        let dim = out.len();
+        mean(rows[first * dim..][..n * dim].chunks_exact(dim), out);
         first += n;
     }
+}
+
+/// Writes the mean of the rows, 0 if there are none.
+fn mean<'r>(rows: impl ExactSizeIterator<Item = &'r [f32]>, out: &mut [f32]) {
+    let n = rows.len().max(1) as f32;
+    out.fill(0.0);
+    for row in rows {
+        out.iter_mut().zip(row).for_each(|(m, v)| *m += v);
+    }
+    out.iter_mut().for_each(|m| *m /= n);
 }

@@ -1,4 +1,4 @@
-//! Bytes of a "codewm.model/2" file in, checked f32 tensors by name out.
+//! Bytes of a "codewm.model/3" file in, checked f32 tensors by name out.
 //!
 //! A safetensors container whose metadata carries the configuration, the tokeniser id and the quantisation. Model
 //! files come from anywhere: every size is bounded before it is used, and nothing here panics on damaged bytes.
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Version;
 use crate::error::{Error, Result};
+use crate::place::RANGES;
 
 /// The one format this build reads.
-pub const FORMAT: &str = "codewm.model/2";
+pub const FORMAT: &str = "codewm.model/3";
 
 /// Larger sizes are refused, so that products of two of them fit any integer that holds them.
 const MAX_SIZE: usize = 1 << 16;
@@ -36,6 +37,8 @@ pub struct Config {
     pub loops: usize,
     /// Length of t(s), and so of a displacement.
     pub latent: usize,
+    /// Values that are read of each range of tokens where an edit happens.
+    pub reading: usize,
     /// Hidden width of the predictor.
     pub predictor: usize,
     /// Hidden width of the critic.
@@ -52,6 +55,11 @@ impl Config {
         2 * self.dim
     }
 
+    /// Length of what is read of a state where an edit happens.
+    pub fn read(&self) -> usize {
+        RANGES * self.reading
+    }
+
     fn check(&self) -> Result<()> {
         let sizes = [
             ("vocab_size", self.vocab_size, MAX_SIZE),
@@ -61,6 +69,7 @@ impl Config {
             ("mlp", self.mlp, MAX_SIZE),
             ("loops", self.loops, 64),
             ("latent", self.latent, MAX_SIZE),
+            ("reading", self.reading, MAX_SIZE / RANGES),
             ("predictor", self.predictor, MAX_SIZE),
             ("critic", self.critic, MAX_SIZE),
             ("action_dim", self.action_dim, MAX_SIZE),

@@ -21,8 +21,9 @@ use rayon::prelude::*;
 
 use crate::batch::on_threads;
 use crate::error::{Error, Result};
+use crate::place::{RANGES, ranges};
 use crate::vocab::PAD;
-use encoder::{Block, Encoder, Scratch, Trunk};
+use encoder::{Asked, Block, Encoder, Ranges, Scratch, Trunk};
 use format::ModelFile;
 use linear::{Linear, Write};
 use norm::LayerNorm;
@@ -51,11 +52,13 @@ pub struct Engine {
     encoder: Encoder,
     /// f(s) to t(s).
     target: Linear,
+    /// What the tokens of a range are, to what the predictor reads of them.
+    reading: Linear,
     transition: Transition,
 }
 
 impl Engine {
-    /// Loads a "codewm.model/2" file that was made with the given tokeniser.
+    /// Loads a "codewm.model/3" file that was made with the given tokeniser.
     pub fn from_bytes(bytes: &[u8], tokenizer_id: &str) -> Result<Self> {
         Self::from_bytes_for(Isa::detect(), bytes, tokenizer_id)
     }
@@ -73,10 +76,12 @@ impl Engine {
         let encoder = load.encoder("encoder", config.loops)?;
         let target = load.plain_linear("target", config.width(), latent)?;
         let state = load.plain_linear("state", config.width(), dim)?;
+        let reading = load.plain_linear("reading", config.width(), config.reading)?;
+        let told = dim + config.read() + inputs;
         let read = 2 * dim + latent + inputs;
         let transition = Transition {
             state,
-            predictor: load.perceptron("predictor", dim + inputs, config.predictor, latent)?,
+            predictor: load.perceptron("predictor", told, config.predictor, latent)?,
             critic: load.perceptron("critic", read, config.critic, 1)?,
         };
         let metadata = load.file.finish()?;
@@ -85,42 +90,104 @@ impl Engine {
             metadata,
             encoder,
             target,
+            reading,
             transition,
         })
     }
 
     /// f(s): one row of `width` values per unit. `threads` 0 is one per core.
     pub fn encode(&self, units: &[&[u16]], threads: usize) -> Result<Vec<f32>> {
+        Ok(self.read(units, &[], &[], threads)?.0)
+    }
+
+    /// f(s) of each unit, and for each edit, of the unit `edited[i]` as the i-th row of `actions` describes it, the
+    /// `read` values of what is read where it happens.
+    pub fn read(
+        &self,
+        units: &[&[u16]],
+        edited: &[usize],
+        actions: &[f32],
+        threads: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
         let width = self.config.width();
         self.check_units(units)?;
         if threads > MAX_THREADS {
             let message = format!("{threads} threads, expected at most {MAX_THREADS}");
             return Err(Error::InvalidInput(message));
         }
+        let places = self.places(units, edited, actions)?;
+        let asked = places.asked(units);
         let mut out = vec![0.0; units.len() * width];
+        let mut means = vec![0.0; edited.len() * RANGES * width];
         let mut work = Vec::new();
-        let (mut rest, mut rows) = (units, &mut out[..]);
+        let (mut rest, mut rows, mut read) = (&asked[..], &mut out[..], &mut means[..]);
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(chunk_len(rest));
             let (chunk_rows, later_rows) = rows.split_at_mut(chunk.len() * width);
-            work.push((chunk, chunk_rows));
-            (rest, rows) = (later, later_rows);
+            let edits: usize = chunk.iter().map(|a| a.edits.len()).sum();
+            let (chunk_read, later_read) = read.split_at_mut(edits * RANGES * width);
+            work.push((chunk, chunk_rows, chunk_read));
+            (rest, rows, read) = (later, later_rows, later_read);
         }
         if threads == 1 || work.len() < 2 {
             let mut scratch = Scratch::default();
-            for (units, rows) in work {
-                self.encoder.encode(units, rows, &mut scratch);
+            for (asked, rows, read) in work {
+                self.encoder.encode(asked, rows, read, &mut scratch);
             }
         } else {
             on_threads(threads, move || {
-                work.into_par_iter()
-                    .for_each_init(Scratch::default, |scratch, (units, rows)| {
-                        self.encoder.encode(units, rows, scratch);
-                    });
+                work.into_par_iter().for_each_init(
+                    Scratch::default,
+                    |scratch, (asked, rows, read)| {
+                        self.encoder.encode(asked, rows, read, scratch);
+                    },
+                );
                 Ok(())
             })?;
         }
-        check_result(out, width)
+        let read = self.config.read();
+        let mut values = vec![0.0; edited.len() * read];
+        let by_edit = means.par_chunks(CHUNK_ROWS * RANGES * width);
+        values
+            .par_chunks_mut(CHUNK_ROWS * read)
+            .zip(by_edit)
+            .for_each(|(out, means)| {
+                let out = RowsMut::new(out, self.config.reading);
+                self.reading
+                    .apply(Rows::new(means, width), out, Write::Store);
+            });
+        let values = places.in_order(&values, read);
+        Ok((check_result(out, width)?, check_result(values, read)?))
+    }
+
+    /// Where each edit reads its unit, by unit.
+    fn places(&self, units: &[&[u16]], edited: &[usize], actions: &[f32]) -> Result<Places> {
+        let Config {
+            action_dim, window, ..
+        } = self.config;
+        check_as_many("actions", actions, action_dim, ("edits", edited.len()))?;
+        if let Some(unit) = edited.iter().find(|&&unit| unit >= units.len()) {
+            let message = format!("an edit is of unit {unit}, there are {}", units.len());
+            return Err(Error::InvalidInput(message));
+        }
+        let mut order: Vec<usize> = (0..edited.len()).collect();
+        order.sort_by_key(|&i| edited[i]);
+        let ranges = order.iter().map(|&i| {
+            let action = &actions[i * action_dim..][..action_dim];
+            ranges(action, units[edited[i]].len(), window)
+        });
+        let mut ends = vec![0; units.len()];
+        edited.iter().for_each(|&unit| ends[unit] += 1);
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end;
+        }
+        Ok(Places {
+            ranges: ranges.collect(),
+            order,
+            ends,
+        })
     }
 
     /// t(s): one row of `latent` values per row of f(s).
@@ -137,19 +204,25 @@ impl Engine {
         check_result(out, latent)
     }
 
-    /// g(x(s), a): the predicted displacement, one row of `latent` values per row of f(s) and of `action_dim` values.
-    pub fn predict(&self, f: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+    /// g(x(s), r, a): the predicted displacement, one row of `latent` values per row of f(s), of what was read where
+    /// the edit happens, and of `action_dim` values.
+    pub fn predict(&self, f: &[f32], read: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
         let Config {
             latent, action_dim, ..
         } = self.config;
         let width = self.config.width();
         let n = check_rows("features", f, width)?;
-        check_as_many("actions", actions, action_dim, n)?;
+        let reading = self.config.read();
+        check_as_many("readings", read, reading, ("features", n))?;
+        check_as_many("actions", actions, action_dim, ("features", n))?;
         let mut out = vec![0.0; n * latent];
-        let parts = f.par_chunks(CHUNK_ROWS * width);
         out.par_chunks_mut(CHUNK_ROWS * latent)
-            .zip(parts.zip(actions.par_chunks(CHUNK_ROWS * action_dim)))
-            .for_each(|(out, (f, actions))| self.transition.predict(f, actions, out));
+            .zip(f.par_chunks(CHUNK_ROWS * width))
+            .zip(read.par_chunks(CHUNK_ROWS * reading))
+            .zip(actions.par_chunks(CHUNK_ROWS * action_dim))
+            .for_each(|(((out, f), read), actions)| {
+                self.transition.predict(f, read, actions, out);
+            });
         check_result(out, latent)
     }
 
@@ -174,7 +247,7 @@ impl Engine {
             ("residuals", residuals, latent),
             ("actions", actions, action_dim),
         ] {
-            check_as_many(what, values, columns, n)?;
+            check_as_many(what, values, columns, ("features", n))?;
         }
         let mut out = vec![0.0; n];
         out.par_chunks_mut(CHUNK_ROWS)
@@ -213,11 +286,43 @@ impl Engine {
     }
 }
 
+/// Where edits read their units, sorted by unit.
+struct Places {
+    ranges: Vec<Ranges>,
+    /// Which edit each of them is.
+    order: Vec<usize>,
+    /// Where those of each unit end.
+    ends: Vec<usize>,
+}
+
+impl Places {
+    fn asked<'a>(&'a self, units: &[&'a [u16]]) -> Vec<Asked<'a>> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        units
+            .iter()
+            .zip(starts.zip(&self.ends))
+            .map(|(&unit, (&start, &end))| Asked {
+                unit,
+                edits: &self.ranges[start..end],
+            })
+            .collect()
+    }
+
+    /// Rows of `width` values in the order of the edits.
+    fn in_order(&self, rows: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len()];
+        for (row, &edit) in rows.chunks_exact(width).zip(&self.order) {
+            out[edit * width..][..width].copy_from_slice(row);
+        }
+        out
+    }
+}
+
 /// How many of the first units make one chunk: at least one.
-fn chunk_len(units: &[&[u16]]) -> usize {
+fn chunk_len(asked: &[Asked<'_>]) -> usize {
     let mut tokens = 0;
-    let fitting = units.iter().take_while(|unit| {
-        tokens += unit.len();
+    let fitting = asked.iter().take_while(|asked| {
+        tokens += asked.unit.len();
         tokens <= CHUNK_TOKENS
     });
     fitting.count().max(1)
@@ -241,12 +346,17 @@ fn check_rows(what: &str, values: &[f32], width: usize) -> Result<usize> {
     }
 }
 
-/// As [`check_rows`], and refuses another number of rows than that of the features.
-fn check_as_many(what: &str, values: &[f32], width: usize, features: usize) -> Result<()> {
+/// As [`check_rows`], and refuses another number of rows than so many of the others.
+fn check_as_many(
+    what: &str,
+    values: &[f32],
+    width: usize,
+    (others, count): (&str, usize),
+) -> Result<()> {
     match check_rows(what, values, width)? {
-        n if n == features => Ok(()),
+        n if n == count => Ok(()),
         n => Err(Error::InvalidInput(format!(
-            "{features} features for {n} {what}"
+            "{count} {others} for {n} {what}"
         ))),
     }
 }

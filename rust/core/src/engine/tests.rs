@@ -8,6 +8,9 @@ use safetensors::tensor::TensorView;
 
 use super::*;
 
+mod equations;
+mod reading;
+
 const TOKENIZER: &str = "test-tokenizer";
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -21,6 +24,7 @@ fn small_config() -> Config {
         mlp: 16,
         loops: 2,
         latent: 5,
+        reading: 3,
         predictor: 13,
         critic: 11,
         action: "v7".to_owned(),
@@ -60,8 +64,10 @@ fn tensors(c: &Config) -> Tensors {
     shapes.extend(norm("encoder.norm".to_owned()));
     shapes.extend(linear("target".to_owned(), c.width(), c.latent));
     shapes.extend(linear("state".to_owned(), c.width(), c.dim));
+    shapes.extend(linear("reading".to_owned(), c.width(), c.reading));
+    let told = c.dim + c.read() + c.action_dim;
     for (name, inputs, hidden, outputs) in [
-        ("predictor", c.dim + c.action_dim, c.predictor, c.latent),
+        ("predictor", told, c.predictor, c.latent),
         ("critic", 2 * c.dim + c.latent + c.action_dim, c.critic, 1),
     ] {
         shapes.extend(linear(format!("{name}.up"), inputs, hidden));
@@ -107,7 +113,7 @@ fn write(tensors: &Tensors, metadata: HashMap<String, String>) -> Vec<u8> {
     for (name, (shape, values)) in tensors {
         let matrix = shape.len() == 2
             && name.ends_with(".weight")
-            && !["target.weight", "state.weight"].contains(&name.as_str());
+            && !["target.weight", "state.weight", "reading.weight"].contains(&name.as_str());
         if !(quantised && matrix) {
             let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             stored.push((name.clone(), Dtype::F32, shape.clone(), bytes));
@@ -158,6 +164,11 @@ fn rows(count: usize, seed: usize) -> Vec<f32> {
         .collect()
 }
 
+/// What is read of `n` units where edits of the small model happen.
+fn readings(n: usize) -> Vec<f32> {
+    rows(n * small_config().read(), 6)
+}
+
 /// Arguments of [`Engine::doubt`] for `n` edits of the small model.
 fn edits(n: usize) -> [Vec<f32>; 4] {
     let c = small_config();
@@ -180,12 +191,12 @@ fn results_depend_neither_on_batch_nor_threads_and_hardly_on_the_instruction_set
     for (unit, row) in UNITS.iter().zip(all.chunks(16)) {
         assert_eq!(engine.encode(&[unit], 0).expect("encodes"), row);
     }
-    let actions = rows(200 * 7, 5);
+    let (read, actions) = (readings(200), rows(200 * 7, 5));
     let [_, after, residuals, _] = edits(200);
     let results = |engine: &Engine| {
         [
             engine.target(&all).expect("maps"),
-            engine.predict(&all, &actions).expect("predicts"),
+            engine.predict(&all, &read, &actions).expect("predicts"),
             engine
                 .doubt(&all, &after, &residuals, &actions)
                 .expect("judges"),
@@ -209,10 +220,11 @@ fn rows_depend_neither_on_their_chunk_nor_on_threads() {
     // More than two chunks, the last of them not full.
     let n = 2 * CHUNK_ROWS + 17;
     let [f, after, residuals, actions] = edits(n);
+    let read = readings(n);
     let whole = || {
         [
             engine.target(&f).expect("maps"),
-            engine.predict(&f, &actions).expect("predicts"),
+            engine.predict(&f, &read, &actions).expect("predicts"),
             engine
                 .doubt(&f, &after, &residuals, &actions)
                 .expect("judges"),
@@ -225,107 +237,12 @@ fn rows_depend_neither_on_their_chunk_nor_on_threads() {
     }
     for i in (0..n).step_by(23) {
         let row = |values: &[f32], width: usize| values[i * width..][..width].to_vec();
-        let (f, actions) = (row(&f, 16), row(&actions, 7));
+        let (f, read, actions) = (row(&f, 16), row(&read, 15), row(&actions, 7));
         assert_eq!(engine.target(&f).expect("maps"), row(&all[0], 5));
-        let predicted = engine.predict(&f, &actions).expect("predicts");
+        let predicted = engine.predict(&f, &read, &actions).expect("predicts");
         assert_eq!(predicted, row(&all[1], 5));
         let doubt = engine.doubt(&f, &row(&after, 16), &row(&residuals, 5), &actions);
         assert_eq!(doubt.expect("judges"), row(&all[2], 1));
-    }
-}
-
-#[test]
-fn target_predictor_and_critic_agree_with_plain_loops() {
-    let c = small_config();
-    let tensors = tensors(&c);
-    let engine = load(&small_file("f32")).expect("loads");
-    let linear = |name: &str, x: &[f64]| -> Vec<f64> {
-        let weight = &tensors[&format!("{name}.weight")].1;
-        let bias = &tensors[&format!("{name}.bias")].1;
-        weight
-            .chunks(x.len())
-            .zip(bias)
-            .map(|(w, &b)| {
-                f64::from(b) + w.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
-            })
-            .collect()
-    };
-    let gelu = |x: Vec<f64>| -> Vec<f64> {
-        x.into_iter()
-            .map(|v| v * 0.5 * (1.0 + simd::tests::erf_series(v / 2f64.sqrt())))
-            .collect()
-    };
-    let n = 30;
-    let [f, after, residuals, actions] = edits(n);
-    let targets = engine.target(&f).expect("maps");
-    let predicted = engine.predict(&f, &actions).expect("predicts");
-    let doubts = engine
-        .doubt(&f, &after, &residuals, &actions)
-        .expect("judges");
-    let mut lowest_and_highest = (f64::INFINITY, f64::NEG_INFINITY);
-    for i in 0..n {
-        let row = |values: &[f32], width: usize| -> Vec<f64> {
-            let row = &values[i * width..][..width];
-            row.iter().map(|&v| f64::from(v)).collect()
-        };
-        let perceptron = |name: &str, input: &[f64]| {
-            let hidden = gelu(linear(&format!("{name}.up"), input));
-            let hidden = gelu(linear(&format!("{name}.middle"), &hidden));
-            linear(&format!("{name}.out"), &hidden)
-        };
-        let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
-        let x = linear("state", &row(&f, c.width()));
-        let mut input = x.clone();
-        input.extend(row(&actions, c.action_dim));
-        for (found, truth) in [
-            (&targets, linear("target", &row(&f, c.width()))),
-            (&predicted, perceptron("predictor", &input)),
-        ] {
-            for (a, b) in row(found, c.latent).into_iter().zip(truth) {
-                assert!(close(a, b), "row {i}: {a} {b}");
-            }
-        }
-        let x_after = linear("state", &row(&after, c.width()));
-        let mut input = x.clone();
-        input.extend(x_after.iter().zip(&x).map(|(b, a)| b - a));
-        input.extend(row(&residuals, c.latent));
-        input.extend(row(&actions, c.action_dim));
-        let truth = perceptron("critic", &input)[0];
-        assert!(
-            close(f64::from(doubts[i]), truth),
-            "row {i}: {} {truth}",
-            doubts[i]
-        );
-        lowest_and_highest.0 = truth.min(lowest_and_highest.0);
-        lowest_and_highest.1 = truth.max(lowest_and_highest.1);
-    }
-    assert!(
-        lowest_and_highest.1 - lowest_and_highest.0 > 0.1,
-        "the rows differ"
-    );
-}
-
-#[test]
-fn the_first_half_of_a_latent_is_the_mean_of_what_goes_into_the_loops() {
-    let c = small_config();
-    let tensors = tensors(&c);
-    let (embedding, position) = (
-        &tensors["encoder.embedding.weight"].1,
-        &tensors["encoder.position.weight"].1,
-    );
-    let f = load(&small_file("f32"))
-        .and_then(|engine| engine.encode(&UNITS, 1))
-        .expect("encodes");
-    for (unit, row) in UNITS.iter().zip(f.chunks(c.width())) {
-        for (i, &got) in row[..c.dim].iter().enumerate() {
-            let placed = unit.iter().enumerate().map(|(at, &id)| {
-                f64::from(embedding[usize::from(id) * c.dim + i])
-                    + f64::from(position[at * c.dim + i])
-            });
-            let mean = placed.sum::<f64>() / unit.len() as f64;
-            assert!((f64::from(got) - mean).abs() < 1e-6, "{got} {mean}");
-        }
-        assert!(largest_difference(&row[..c.dim], &row[c.dim..]) > 0.1);
     }
 }
 
@@ -344,7 +261,8 @@ fn int8_stays_near_f32_and_nothing_in_gives_nothing_out() {
         rounded.encode(&UNITS, 0).expect("ok"),
     );
     let [f, after, residuals, actions] = edits(9);
-    let predict = |engine: &Engine| engine.predict(&f, &actions);
+    let read = readings(9);
+    let predict = |engine: &Engine| engine.predict(&f, &read, &actions);
     near(predict(&exact).expect("ok"), predict(&rounded).expect("ok"));
     let doubt = |engine: &Engine| engine.doubt(&f, &after, &residuals, &actions);
     near(doubt(&exact).expect("ok"), doubt(&rounded).expect("ok"));
@@ -352,7 +270,7 @@ fn int8_stays_near_f32_and_nothing_in_gives_nothing_out() {
     assert_eq!(exact.target(&f), rounded.target(&f));
     assert_eq!(exact.encode(&[], 0), Ok(vec![]));
     assert_eq!(exact.target(&[]), Ok(vec![]));
-    assert_eq!(exact.predict(&[], &[]), Ok(vec![]));
+    assert_eq!(exact.predict(&[], &[], &[]), Ok(vec![]));
     assert_eq!(exact.doubt(&[], &[], &[], &[]), Ok(vec![]));
 }
 
@@ -377,24 +295,19 @@ fn bad_arguments_are_named() {
         };
         assert!(what.contains(needle), "{what}");
     };
+    let (f, r, a) = (&[0.0; 16][..], &[0.0; 15][..], &[0.0; 7][..]);
+    bad(engine.predict(f, r, &[0.0; 8]), "no rows of 7 actions");
+    bad(engine.predict(f, r, &[f32::NAN; 7]), "actions have NaN");
+    bad(engine.predict(f, r, &[0.0; 14]), "1 features for 2 actions");
+    bad(engine.predict(f, &[0.0; 14], a), "no rows of 15 readings");
+    bad(engine.predict(f, &[f32::NAN; 15], a), "readings have NaN");
+    bad(engine.predict(f, &[], a), "1 features for 0 readings");
     bad(
-        engine.predict(&[0.0; 16], &[0.0; 8]),
-        "no rows of 7 actions",
-    );
-    bad(
-        engine.predict(&[0.0; 16], &[f32::NAN; 7]),
-        "actions have NaN",
+        engine.predict(&[f32::INFINITY; 16], r, a),
+        "features have inf",
     );
     bad(engine.target(&[0.0; 8]), "no rows of 16 features");
     bad(engine.target(&[f32::NAN; 16]), "features have NaN in row 0");
-    bad(
-        engine.predict(&[0.0; 16], &[0.0; 14]),
-        "1 features for 2 actions",
-    );
-    bad(
-        engine.predict(&[f32::INFINITY; 16], &[0.0; 7]),
-        "features have inf",
-    );
     let many = vec![&[1u16; 12][..]; 100];
     bad(engine.encode(&many, MAX_THREADS + 1), "threads");
 
@@ -421,6 +334,7 @@ fn bad_arguments_are_named() {
 fn results_that_overflow_are_refused() {
     let c = small_config();
     let [f, after, residuals, actions] = edits(3);
+    let read = readings(3);
     let overflows = |name: &str, run: &dyn Fn(&Engine) -> Result<Vec<f32>>| {
         let mut weights = tensors(&c);
         weights.get_mut(name).expect("there").1.fill(f32::MAX);
@@ -428,12 +342,15 @@ fn results_that_overflow_are_refused() {
         assert!(matches!(run(&engine), Err(Error::ModelFormat(what)) if what.contains("overflow")));
     };
     overflows("target.weight", &|e| e.target(&f));
+    overflows("reading.weight", &|e| {
+        Ok(e.read(&UNITS, &[2], &actions[..7], 1)?.1)
+    });
     for name in [
         "state.weight",
         "predictor.up.weight",
         "predictor.out.weight",
     ] {
-        overflows(name, &|e| e.predict(&f, &actions));
+        overflows(name, &|e| e.predict(&f, &read, &actions));
     }
     for name in ["state.weight", "critic.up.weight", "critic.out.weight"] {
         overflows(name, &|e| e.doubt(&f, &after, &residuals, &actions));
@@ -449,9 +366,9 @@ fn foreign_and_inconsistent_files_are_named() {
         m.insert(key.to_owned(), value.to_owned());
         message(load(&write(&good, m)))
     };
-    let older = with("format", "codewm.model/1");
+    let older = with("format", "codewm.model/2");
     assert!(
-        older.contains("\"codewm.model/1\", expected \"codewm.model/2\""),
+        older.contains("\"codewm.model/2\", expected \"codewm.model/3\""),
         "{older}"
     );
     assert!(with("quant", "q4").contains("q4"));
@@ -479,6 +396,10 @@ fn foreign_and_inconsistent_files_are_named() {
     assert!(with("config", &config.replace("\"dim\":8", "\"dim\":0")).contains("dim = 0"));
     assert!(with("config", &config.replace("\"latent\":5", "\"latent\":0")).contains("latent = 0"));
     assert!(with("config", &config.replace("\"latent\":5", "\"latent\":6")).contains("[6, 16]"));
+    for (size, needle) in [("0", "reading = 0"), ("4", "[4, 16]"), ("13108", "reading")] {
+        let other = config.replace("\"reading\":3", &format!("\"reading\":{size}"));
+        assert!(with("config", &other).contains(needle));
+    }
     assert!(
         with(
             "config",
@@ -579,10 +500,12 @@ proptest! {
             let c = &engine.config;
             let [f, after] = [1, 2].map(|seed| rows(c.width(), seed));
             let (residual, action) = (rows(c.latent, 3), rows(c.action_dim, 4));
+            let read = rows(c.read(), 5);
             for result in [
                 engine.encode(&UNITS, 1),
+                engine.read(&UNITS, &[3], &action, 1).map(|(_, read)| read),
                 engine.target(&f),
-                engine.predict(&f, &action),
+                engine.predict(&f, &read, &action),
                 engine.doubt(&f, &after, &residual, &action),
             ] {
                 match result {

@@ -60,21 +60,26 @@ pub struct Edits<'a> {
 pub struct Transition {
     /// Makes x(s) of f(s).
     pub state: Linear,
-    /// g: `[x(s), a]` to the displacement.
+    /// g: `[x(s), r(s, a), a]` to the displacement, where r is what was read of s where the edit happens.
     pub predictor: Perceptron,
     /// `[x(s), x(s') - x(s), d - d_hat, a]` to how much the residual looks like that of a spoilt edit.
     pub critic: Perceptron,
 }
 
 impl Transition {
-    /// Predicts one displacement `[n, K]` per row of `f` `[n, W]` and of `actions` `[n, A]`.
-    pub fn predict(&self, f: &[f32], actions: &[f32], out: &mut [f32]) {
+    /// Predicts one displacement `[n, K]` per row of `f` `[n, W]`, of `read` `[n, R]` and of `actions` `[n, A]`.
+    pub fn predict(&self, f: &[f32], read: &[f32], actions: &[f32], out: &mut [f32]) {
         let (dim, width) = (self.state.outputs(), self.predictor.up.inputs());
-        let mut input = vec![0.0f32; f.len() / self.state.inputs() * width];
+        let n = f.len() / self.state.inputs();
+        let mut input = vec![0.0f32; n * width];
         self.write_state(f, &mut input, width, 0);
-        let told = actions.chunks_exact(width - dim);
-        for (row, action) in input.chunks_exact_mut(width).zip(told) {
-            row[dim..].copy_from_slice(action);
+        let reading = read.len() / n.max(1);
+        let told = read
+            .chunks_exact(reading)
+            .zip(actions.chunks_exact(width - dim - reading));
+        for (row, (read, action)) in input.chunks_exact_mut(width).zip(told) {
+            row[dim..dim + reading].copy_from_slice(read);
+            row[dim + reading..].copy_from_slice(action);
         }
         self.predictor.apply(&input, out);
     }

@@ -36,6 +36,7 @@ from codewm_core._core import (
     PAD as PAD,
     PAPER_PAD as PAPER_PAD,
     PAPER_VOCAB_SIZE as PAPER_VOCAB_SIZE,
+    RANGES as RANGES,
     STRING_FIRST as STRING_FIRST,
     STRING_LAST as STRING_LAST,
     TOKENIZER_ID as TOKENIZER_ID,
@@ -52,6 +53,7 @@ from codewm_core._core import (
     identifiers as identifiers,
     paper_tokenizer_id as paper_tokenizer_id,
     paper_tokens as paper_tokens,
+    places as places,
     tokenize as tokenize,
     vocabulary_names as vocabulary,
 )
@@ -81,6 +83,7 @@ __all__ = [
     "identifiers",
     "paper_tokenizer_id",
     "paper_tokens",
+    "places",
     "tokenize",
     "units",
     "vocabulary",

@@ -45,6 +45,7 @@ NAME_IN_UNIT: int
 NAME_IN_MODULE: int
 NAME_BOUND: int
 NAME_KEYWORD: int
+RANGES: int
 
 def vocabulary_names() -> list[str]: ...
 def tokenize(sources: Sequence[bytes]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]: ...
@@ -68,6 +69,14 @@ def describe_states(
     kinds: NDArray[np.uint8],
     action: str,
 ) -> NDArray[np.float32]: ...
+def places(
+    lengths: NDArray[np.int64], actions: NDArray[np.float32], action: str, window: int
+) -> NDArray[np.int64]:
+    """Which tokens of states before, of these lengths [N], are read where the edits of actions [N, A] happen.
+
+    Half-open ranges [N, RANGES, 2], some of them empty; what `Engine.read` reads. Raises `InvalidInput`.
+    """
+
 def diff_units(
     pairs: Sequence[tuple[bytes | None, bytes | None]], *, window: int, action: str, threads: int
 ) -> dict[str, Any]: ...
@@ -174,7 +183,7 @@ class Engine:
     def from_file(path: str | PathLike[str]) -> Engine: ...
     @staticmethod
     def from_bytes(data: bytes) -> Engine:
-        """Check a "codewm.model/2" file. Raises `ModelFormatError` and `TokenizerMismatch`."""
+        """Check a "codewm.model/3" file. Raises `ModelFormatError` and `TokenizerMismatch`."""
     @property
     def config(self) -> dict[str, Any]: ...
     @property
@@ -185,8 +194,23 @@ class Engine:
         """Units (flat tokens, offsets [N + 1]) -> f(s) [N, W]. `threads` 0 is one per core."""
     def target(self, f: NDArray[np.float32]) -> NDArray[np.float32]:
         """f(s) [N, W] -> t(s) [N, K]."""
-    def predict(self, f: NDArray[np.float32], actions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """f(s) [N, W] and actions [N, A] -> predicted displacements d_hat [N, K]."""
+    def read(
+        self,
+        tokens: NDArray[np.uint16],
+        offsets: NDArray[np.int64],
+        edited: NDArray[np.int64],
+        actions: NDArray[np.float32],
+        *,
+        threads: int = 0,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Units, as for `encode` -> f(s) [U, W]; and edits of units `edited` [N], described by actions [N, A] -> what
+        is read of each unit where the edit happens, r(s, a) [N, RANGES x `reading`]. One pass for both."""
+    def predict(
+        self, f: NDArray[np.float32], read: NDArray[np.float32], actions: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """f(s) [N, W], r(s, a) and actions [N, A] -> predicted displacements d_hat [N, K].
+
+        Without a state to read (one that was itself predicted), r is 0."""
     def doubt(
         self,
         f: NDArray[np.float32],
