@@ -190,7 +190,9 @@ def of_edits(
     ]
     if online.shape == target.shape:
         out.append(Features(f"{world.name} mixed", target[edits.after] - online[edits.before]))
-    predicted, _ = world.step(online[edits.before], told(world, edits.action, stored_action))
+    predicted, _ = world.foresee(
+        states.tokens, states.offsets, edits.before, told(world, edits.action, stored_action)
+    )
     out.append(Features(f"{world.name} predicted", predicted - z))
     if with_copy:
         out.append(Features(COPY, z, turns=False))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus.table import take_states
-from codewm.model.evaluation import readings
+from codewm.model.evaluation import nulls, readings
 from codewm.model.evaluation.held_out import Edits, HeldOut
 from codewm.model.evaluation.world import World, told
 
@@ -103,18 +103,30 @@ def read(world: World, held_out: HeldOut, rows: I64 | None = None) -> Landings:
     action = told(world, edits.action[rows], held_out.action_id)
     group = edits.group[rows]
     fitted = fit_nulls(world, held_out)
-    start = online[before]
     z = target[before]
+    landed, _ = foresee(world, tokens, offsets, before, action, group)
     said = {
-        "": world.step(start, action)[0],
+        **landed,
         "copy": z,
         "constant_target": np.repeat(fitted.constant_target[None], len(rows), 0),
-        "zero_action": world.step(start, np.zeros_like(action))[0],
-        "shuffled_action": world.step(start, readings.shuffled(action, group))[0],
         "linear_map": fitted.linear(z, action, group),
     }
     assert len(fit) == len(fitted.online)
     return Landings(world, tokens, offsets, online, target, before, after, action, group, said, fitted)
+
+
+def foresee(
+    world: World, tokens: NDArray[np.uint16], offsets: I64, before: I64, action: F32, group: I64
+) -> tuple[dict[str, F32], dict[str, F32]]:
+    """Where edits [N] of states land, told their own action (under ''), none and another edit's: [N, K] each; and
+    the latents to go on from [N, F].
+    """
+    told = nulls.told(action, readings.shuffled(action, group))
+    landed, onward = nulls.read_told(
+        lambda edited, actions: world.foresee(tokens, offsets, edited, actions), before, told
+    )
+    split = np.split(landed, len(told))
+    return dict(zip(told, split, strict=True)), onward
 
 
 def fit_nulls(world: World, held_out: HeldOut) -> Fitted:

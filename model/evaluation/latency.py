@@ -36,6 +36,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]
 U16 = NDArray[np.uint16]
+TOKENS, ROWS = 16_384, 512  # of torch's batches
 LENGTHS = (16, 64, 128, 256)
 UNITS = 16  # different units of each length
 COMMITS = 12
@@ -118,11 +119,12 @@ def stages(world: World, held_out: HeldOut, threads: int, word: str, resamples: 
     some = rng.choice(len(edits), min(UNITS, len(edits)), replace=False)
     action = told(world, edits.action[some], held_out.action_id)
     starts = [_states(edits, edits.before[[i]]) for i in some]
-    latents = [world.online(*s) for s in starts]
+    alone = np.zeros(1, np.int64)
     steps = {
-        name: [_bound(r.predict, f, action[[i]]) for i, f in enumerate(latents)]
+        name: [_bound(r.predict, *r.read(*s, alone, action[[i]]), action[[i]]) for i, s in enumerate(starts)]
         for name, r in runners.items()
     }
+    latents = [world.online(*s) for s in starts]
     rows += timed(steps, "predictor", word, resamples)
     maps = {
         name: [_bound(r.target, f) for f in latents] for name, r in runners.items() if r.target is not None
@@ -140,22 +142,27 @@ def stages(world: World, held_out: HeldOut, threads: int, word: str, resamples: 
 
 
 class Runner:
-    """One contender: its stages. The target is a map of what `encode` says, or another encoder, `second`."""
+    """One contender: its stages. The target is a map of what `encode` says, or another encoder, `second`.
+
+    `read` says of states, and of edits of them, the latents [U, F] and what the predictor reads where those happen.
+    """
 
     def __init__(
         self,
         encode: Callable[[U16, I64], F32],
-        predict: Callable[[F32, F32], F32],
+        read: Callable[[U16, I64, I64, F32], tuple[F32, F32]],
+        predict: Callable[[F32, F32, F32], F32],
         target: Callable[[F32], F32] | None,
         second: Callable[[U16, I64], F32] | None = None,
     ) -> None:
-        self.encode, self.predict, self.target, self.second = encode, predict, target, second
+        self.encode, self.read, self.predict = encode, read, predict
+        self.target, self.second = target, second
 
 
 def contenders(world: World, threads: int) -> dict[str, Runner]:
     """The engine's tiers and torch, of our models; the papers' run in torch alone."""
     if not isinstance(world, EngineWorld):
-        return {"torch": Runner(world.online, lambda f, a: world.step(f, a)[0], None, world.target)}
+        return {"torch": _of_papers(world)}
     made = {"engine": world.engine}
     if find_spec("torch") is None:
         return {name: _of_engine(e, threads) for name, e in made.items()}
@@ -164,9 +171,19 @@ def contenders(world: World, threads: int) -> dict[str, Runner]:
     return {name: _of_engine(e, threads) for name, e in made.items()} | {"torch": _of_torch(world)}
 
 
+def _of_papers(world: World) -> Runner:
+    def read(tokens: U16, offsets: I64, edited: I64, action: F32) -> tuple[F32, F32]:
+        return world.online(tokens, offsets), np.zeros((len(edited), 0), np.float32)
+
+    return Runner(world.online, read, lambda f, _, a: world.step(f, a)[0], None, world.target)
+
+
 def _of_engine(engine: core.Engine, threads: int) -> Runner:
     return Runner(
-        lambda tokens, offsets: engine.encode(tokens, offsets, threads=threads), engine.predict, engine.target
+        lambda tokens, offsets: engine.encode(tokens, offsets, threads=threads),
+        lambda tokens, offsets, at, action: engine.read(tokens, offsets, at, action, threads=threads),
+        engine.predict,
+        engine.target,
     )
 
 
@@ -174,16 +191,31 @@ def _of_torch(world: EngineWorld) -> Runner:
     """The same weights in plain torch, units in batches of one padded width."""
     import torch
 
-    from codewm.model.batches import encode
+    from codewm.model.batches import length_batches, pad
 
     model = world.jepa
+    config = model.config
 
     def by_encoder(tokens: U16, offsets: I64) -> F32:
-        return encode(model.encoder, tokens, offsets, np.arange(len(offsets) - 1))
-
-    def by_predictor(f: F32, action: F32) -> F32:
+        out = np.zeros((len(offsets) - 1, config.width), np.float32)
         with torch.inference_mode():
-            out: F32 = model(torch.from_numpy(f), torch.from_numpy(action)).numpy()
+            for batch in length_batches(np.diff(offsets), TOKENS, ROWS):
+                out[batch] = model.encoder(*pad(tokens, offsets, batch)).numpy()
+        return out
+
+    def by_reading(tokens: U16, offsets: I64, edited: I64, action: F32) -> tuple[F32, F32]:
+        lengths = np.diff(offsets)[edited]
+        ranges = torch.from_numpy(core.places(lengths, action, config.action, config.window))
+        out = np.zeros((len(edited), config.read), np.float32)
+        with torch.inference_mode():
+            for batch in length_batches(lengths, TOKENS, ROWS):
+                at = model.encoder.at(*pad(tokens, offsets, edited[batch]), ranges[torch.from_numpy(batch)])
+                out[batch] = model.read(at).numpy()
+        return by_encoder(tokens, offsets), out
+
+    def by_predictor(f: F32, read: F32, action: F32) -> F32:
+        with torch.inference_mode():
+            out: F32 = model(*(torch.from_numpy(x) for x in (f, read, action))).numpy()
             return out
 
     def by_map(f: F32) -> F32:
@@ -191,7 +223,7 @@ def _of_torch(world: EngineWorld) -> Runner:
             out: F32 = model.target(torch.from_numpy(f)).numpy()
             return out
 
-    return Runner(by_encoder, by_predictor, by_map)
+    return Runner(by_encoder, by_reading, by_predictor, by_map)
 
 
 def commits(world: World, held_out: HeldOut) -> list[tuple[U16, I64, I64, I64, F32]]:
@@ -214,8 +246,8 @@ def commits(world: World, held_out: HeldOut) -> list[tuple[U16, I64, I64, I64, F
 
 def _commit(runner: Runner, tokens: U16, offsets: I64, before: I64, after: I64, action: F32) -> F64:
     """How far each edit of a commit lands from where it was said to."""
-    f = runner.encode(tokens, offsets)
-    said = runner.predict(np.ascontiguousarray(f[before]), action)
+    f, read = runner.read(tokens, offsets, before, action)
+    said = runner.predict(np.ascontiguousarray(f[before]), read, action)
     if runner.second is not None:
         landed: F64 = np.linalg.norm(runner.second(tokens, offsets)[after] - said, axis=1)
         return landed

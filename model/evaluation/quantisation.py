@@ -100,15 +100,21 @@ def fidelity(
     """Cosines with f32, of states and displacements, actual and predicted."""
     edits = held_out.edits
     one, two = (Reader(e, held_out.action_id, request.threads) for e in (exact, engine))
-    f, g = one.latents(edits), two.latents(edits)
-    t, u = exact.target(f), engine.target(g)
     action, before, after = one.told(edits), edits.before, edits.after
+    (f, read), (g, other) = (
+        e.engine.read(edits.tokens, edits.offsets, before, action, threads=e.threads) for e in (one, two)
+    )
+    t, u = exact.target(f), engine.target(g)
+    was = np.ascontiguousarray(f[before])
     pairs: Mapping[str, tuple[F32, F32]] = {
         "encoder": (f[after], g[after]),
         "target": (t[after], u[after]),
         "displacement": (t[after] - t[before], u[after] - u[before]),
-        "predictor": (exact.predict(f[before], action), engine.predict(f[before], action)),
-        "prediction": (exact.predict(f[before], action), engine.predict(g[before], action)),
+        "predictor": (exact.predict(was, read, action), engine.predict(was, read, action)),
+        "prediction": (
+            exact.predict(was, read, action),
+            engine.predict(np.ascontiguousarray(g[before]), other, action),
+        ),
     }
     rows: list[Row] = []
     tally = Tally(edits.commit, subset=tier, resamples=request.resamples)

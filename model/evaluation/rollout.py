@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.model.evaluation import metrics, readings
+from codewm.model.evaluation import metrics, nulls, readings
 from codewm.model.evaluation.held_out import HeldOut, hold_out
-from codewm.model.evaluation.landings import MIXED, ONE, Landings, read
+from codewm.model.evaluation.landings import MIXED, ONE, Landings, foresee, read
 from codewm.model.evaluation.metrics import Row, Tally
 from codewm.model.evaluation.readout import about_of, data_of
 from codewm.model.evaluation.result import Chart, Emit, Outcome, Request, chart_of
@@ -32,6 +32,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 STEPS = 3
+TOLD = ("", "zero_action", "shuffled_action")
+"""Whose steps the world itself takes."""
 FEWEST = 5  # chains of a repository that get rows of their own
 ALL = 10**9
 UNDEFINED = (
@@ -191,20 +193,23 @@ def roll(found: Landings, chains: I64) -> dict[str, list[F32]]:
     """name -> where chains [n, 3] are after each step [n, K] if every step starts from what was said last."""
     world, first = found.world, chains[:, 0]
     z = found.target[found.before[first]]
-    online = found.online[found.before[first]]
-    at = {"": online, "zero_action": online, "shuffled_action": online}
-    out: dict[str, list[F32]] = {name: [] for name in (*at, "copy", "constant_target", "linear_map")}
+    at: dict[str, F32] = {}
+    out: dict[str, list[F32]] = {name: [] for name in (*TOLD, "copy", "constant_target", "linear_map")}
     constant = np.repeat(found.fitted.constant_target[None], len(chains), 0)
     line = z
     for k in range(STEPS):
         here = chains[:, k]
         true, group = found.action[here], found.group[here]
-        actions = {
-            "": true, "zero_action": np.zeros_like(true), "shuffled_action": readings.shuffled(true, group)
-        }  # fmt: skip
-        for name, action in actions.items():
-            landed, at[name] = world.step(at[name], action)
-            out[name].append(landed)
+        if k == 0:
+            # The first states are there to be read, the others are only foreseen.
+            landed, at = foresee(world, found.tokens, found.offsets, found.before[here], true, group)
+        else:
+            told = nulls.told(true, readings.shuffled(true, group))
+            landed = {}
+            for name, action in told.items():
+                landed[name], at[name] = world.step(at[name], action)
+        for name in TOLD:
+            out[name].append(landed[name])
         line = found.fitted.linear(line, true, group)
         out["linear_map"].append(line)
         out["copy"].append(z)

@@ -57,10 +57,13 @@ class World(Protocol):
     def target_of_online(self, online: F32) -> F32 | None:
         """The same from online latents [n, F], where a map gives it: [n, K]; None where another encoder does."""
 
-    def step(self, online: F32, action: F32) -> tuple[F32, F32]:
-        """Online latents [n, F] and actions [n, A] -> the predicted next state [n, K], and the latent [n, F] to
-        go on from in a rollout.
+    def foresee(self, tokens: U16, offsets: I64, edited: I64, action: F32) -> tuple[F32, F32]:
+        """Edits, described by actions [N, A], of the states `edited` [N] -> the predicted next states [N, K], and the
+        latents [N, F] to go on from in a rollout.
         """
+
+    def step(self, online: F32, action: F32) -> tuple[F32, F32]:
+        """The same from latents [n, F] alone, of states that were themselves predicted."""
 
     def loops(self, tokens: U16, offsets: I64) -> list[F32]:
         """Pooled latents [n, D] of the embeddings first, then after each loop of the encoder."""
@@ -71,9 +74,10 @@ class EngineWorld:
 
     online   f(s)
     target   t(s) = target(f(s))
-    step     t(s) + d_hat, and f(s) + d_hat @ pinv(W).T to go on from, W [K, F] the weight of the map t.
+    foresee  t(s) + d_hat, and f(s) + d_hat @ pinv(W).T to go on from, W [K, F] the weight of the map t
+    step     the same without a state to read where the edit happens
 
-    The latter is the least-norm lift: of all latents that t takes to t(s) + d_hat it is the one nearest to f(s), so
+    The latent is the least-norm lift: of all latents that t takes to t(s) + d_hat it is the one nearest to f(s), so
     what t does not see of f is held to stay as it was. That is an assumption, not something that was learned.
     """
 
@@ -102,10 +106,19 @@ class EngineWorld:
         """f(s) [n, F] -> t(s) [n, K]."""
         return self.engine.target(np.ascontiguousarray(online))
 
+    def foresee(self, tokens: U16, offsets: I64, edited: I64, action: F32) -> tuple[F32, F32]:
+        """t(s) + d_hat [N, K], and f(s) lifted by as much [N, F]."""
+        action = np.ascontiguousarray(action)
+        f, read = self.engine.read(tokens, offsets, edited, action, threads=self.threads)
+        return self._land(np.ascontiguousarray(f[edited]), read, action)
+
     def step(self, online: F32, action: F32) -> tuple[F32, F32]:
-        """f(s) [n, F] and actions [n, A] -> t(s) + d_hat [n, K], and f(s) lifted by as much [n, F]."""
-        f = np.ascontiguousarray(online)
-        d_hat = self.engine.predict(f, np.ascontiguousarray(action))
+        """The same from f(s) [n, F] alone: nothing is read, as for some edits in training."""
+        read = np.zeros((len(online), core.RANGES * int(self.engine.config["reading"])), np.float32)
+        return self._land(np.ascontiguousarray(online), read, np.ascontiguousarray(action))
+
+    def _land(self, f: F32, read: F32, action: F32) -> tuple[F32, F32]:
+        d_hat = self.engine.predict(f, read, action)
         return self.engine.target(f) + d_hat, f + d_hat @ self.lift
 
     def loops(self, tokens: U16, offsets: I64) -> list[F32]:

@@ -56,6 +56,10 @@ class PaperWorld:
         """No map leads from f to t, but where t(s) is part of the latent."""
         return online[:, self.recipe.network.dim :] if self.delta else None
 
+    def foresee(self, tokens: U16, offsets: I64, edited: I64, action: F32) -> tuple[F32, F32]:
+        """`step` from the states `edited` [N]: the papers' predictor reads nothing but their latents."""
+        return self.step(self.online(tokens, offsets)[edited], action)
+
     @torch.no_grad()
     def step(self, online: F32, action: F32) -> tuple[F32, F32]:
         """Latents [n, F] and actions [n, A] -> predicted next state [n, K], and the latent to go on from [n, F].

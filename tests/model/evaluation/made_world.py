@@ -43,6 +43,11 @@ class LinearWorld:
     def target_of_online(self, online: np.ndarray) -> np.ndarray | None:
         return None
 
+    def foresee(
+        self, tokens: np.ndarray, offsets: np.ndarray, edited: np.ndarray, action: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.step(self.online(tokens, offsets)[edited], action)
+
     def step(self, online: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         moved = online + self.share * action[:, : self.dim]
         return moved + self.shift, moved

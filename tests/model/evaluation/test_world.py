@@ -42,9 +42,16 @@ def test_online_and_target_are_the_engines(world: worlds.EngineWorld) -> None:
 def test_a_step_is_lifted_to_the_nearest_latent_that_lands_there(world: worlds.EngineWorld) -> None:
     table = edit_table(60)
     f = world.online(table.tokens, table.offsets)[table.before]
-    landed, onward = world.step(f, table.action)
-    d_hat = world.engine.predict(f, table.action)
-    assert np.allclose(landed, world.engine.target(f) + d_hat, atol=1e-5)
+    before = table.before.astype(np.int64)
+    _, read = world.engine.read(table.tokens, table.offsets, before, table.action)
+    landed, onward = world.foresee(table.tokens, table.offsets, before, table.action)
+    assert np.allclose(
+        landed, world.engine.target(f) + world.engine.predict(f, read, table.action), atol=1e-5
+    )
+    blind, _ = world.step(f, table.action)
+    without = world.engine.predict(f, np.zeros_like(read), table.action)
+    assert np.allclose(blind, world.engine.target(f) + without, atol=1e-5)
+    assert np.abs(blind - landed).max() > 1e-3, "what is read matters"
     assert np.allclose(world.target_of_online(onward), landed, atol=1e-3)
     # The nearest one differs from f by nothing that t does not see.
     unseen = np.linalg.svd(world.subject.whiten)[2][len(world.subject.whiten) :]
