@@ -13,7 +13,7 @@ __all__ = ["one_thread"]
 
 @pytest.fixture(scope="package")
 def weights() -> oracle.Weights:
-    """Random weights of realistic size, with state and target fitted to real units."""
+    """Random weights of realistic size, with state, target and reading fitted to real units."""
     shape = oracle.Shape()
     w = oracle.random_weights(shape, seed=1)
     oracle.fit_maps(w, shape, natural_units(1_000, seed=2))

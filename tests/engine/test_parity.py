@@ -1,8 +1,8 @@
 """Claims: on real Python units of every length from 1 to 256 tokens, each stage of the Rust engine agrees
 with torch in f32 (cosine >= 0.99999, largest difference < 5e-5): embedding, attention, perceptron, looped
-encoder, target, predictor, critic, the whole chain. int8 files compute exactly what their rounded weights
-say; each stage stays within cosine 0.99 of f32, and the whole chain to the prediction within 0.95 (0.99 for
-95 of 100 units). Neither other rows nor threads change a bit.
+encoder, target, predictor, critic, the whole chain (readings: `test_reading.py`). int8 files compute exactly what
+their rounded weights say; each stage stays within cosine 0.99 of f32, and the whole chain to the prediction within
+0.95 (0.99 for 95 of 100 units). Neither other rows nor threads change a bit.
 """
 
 from __future__ import annotations
@@ -45,11 +45,17 @@ def f(units: list[Unit], weights: oracle.Weights) -> torch.Tensor:
     return oracle.encode(weights, SHAPE, units)
 
 
-def edits_of(w: oracle.Weights, f: torch.Tensor, actions: F32) -> tuple[torch.Tensor, ...]:
+@pytest.fixture(scope="module")
+def r(units: list[Unit], weights: oracle.Weights, actions: F32) -> torch.Tensor:
+    """r(s, a) by the oracle, of each unit and its action."""
+    return oracle.read(weights, SHAPE, units, np.arange(len(units)), actions)
+
+
+def edits_of(w: oracle.Weights, f: torch.Tensor, r: torch.Tensor, actions: F32) -> tuple[torch.Tensor, ...]:
     """Arguments of `doubt`, all by the oracle: each state goes to that of the next unit."""
     a = torch.from_numpy(actions[: len(f)])
     after = f.roll(-1, 0)
-    d_hat = oracle.predict(w, f, a)
+    d_hat = oracle.predict(w, f, r, a)
     return f, after, oracle.target(w, after) - oracle.target(w, f) - d_hat, a
 
 
@@ -112,29 +118,43 @@ def test_encoder_and_target_agree(
 
 
 def test_predictor_agrees(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
+    units: list[Unit],
+    weights: oracle.Weights,
+    engine: codewm_core.Engine,
+    f: torch.Tensor,
+    r: torch.Tensor,
+    actions: F32,
 ) -> None:
     a = torch.from_numpy(actions[: len(units)])
-    predicted = oracle.predict(weights, f, a)
-    assert_agree(engine.predict(f.numpy(), a.numpy()), predicted, "g")
-    assert_agree(engine.predict(engine.encode(*ragged(units)), a.numpy()), predicted, "g(x(f), a)")
-    for other in (oracle.predict(weights, f.roll(1, 0), a), oracle.predict(weights, f, a.roll(1, 0))):
-        assert float((other - predicted).abs().max()) > 0.1, "both matter"
+    predicted = oracle.predict(weights, f, r, a)
+    assert_agree(engine.predict(f.numpy(), r.numpy(), a.numpy()), predicted, "g")
+    by_engine = engine.read(*ragged(units), np.arange(len(units)), a.numpy())
+    assert_agree(engine.predict(*by_engine, a.numpy()), predicted, "g(x(f), r, a)")
+    told = [f, r, a]
+    for i in range(3):
+        other = oracle.predict(weights, *(x.roll(1, 0) if k == i else x for k, x in enumerate(told)))
+        assert float((other - predicted).abs().max()) > 0.1, "all three matter"
 
 
 def test_critic_agrees(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
+    units: list[Unit],
+    weights: oracle.Weights,
+    engine: codewm_core.Engine,
+    f: torch.Tensor,
+    r: torch.Tensor,
+    actions: F32,
 ) -> None:
-    edits = edits_of(weights, f, actions)
+    edits = edits_of(weights, f, r, actions)
     want = oracle.doubt(weights, *edits)
     assert float(want.std()) > 0.1, "the edits differ"
     assert_agree(engine.doubt(*(e.numpy() for e in edits)), want, "c")
     for i, name in enumerate(("f", "f_after", "residual", "actions")):
         other = [e.roll(1, 0) if i == k else e for k, e in enumerate(edits)]
         assert float((oracle.doubt(weights, *other) - want).abs().max()) > 0.01, f"{name} matters"
-    before = engine.encode(*ragged(units))
-    after, a = np.roll(before, -1, 0), edits[3].numpy()
-    residual = engine.target(after) - engine.target(before) - engine.predict(before, a)
+    a = edits[3].numpy()
+    before, read = engine.read(*ragged(units), np.arange(len(units)), a)
+    after = np.roll(before, -1, 0)
+    residual = engine.target(after) - engine.target(before) - engine.predict(before, read, a)
     assert_agree(engine.doubt(before, after, residual, a), want, "c of the whole chain")
 
 
@@ -152,17 +172,22 @@ def test_displacements_of_neighbouring_states_agree(
 
 
 def test_batch_order_and_threads_do_not_change_a_bit(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
+    units: list[Unit],
+    weights: oracle.Weights,
+    engine: codewm_core.Engine,
+    f: torch.Tensor,
+    r: torch.Tensor,
+    actions: F32,
 ) -> None:
     every = units[::5]
     rows = engine.encode(*ragged(every))
     assert np.array_equal(rows, engine.encode(*ragged(every), threads=1))
     assert np.array_equal(rows[::-1], engine.encode(*ragged(every[::-1]), threads=2))
     assert np.array_equal(rows[7:8], engine.encode(*ragged(every[7:8])))
-    edits = [e.numpy() for e in edits_of(weights, f, actions)]
+    edits = [e.numpy() for e in edits_of(weights, f, r, actions)]
     for function, arguments in (
         (engine.target, edits[:1]),
-        (engine.predict, [edits[0], edits[3]]),
+        (engine.predict, [edits[0], r.numpy(), edits[3]]),
         (engine.doubt, edits),
     ):
         whole = function(*arguments)
@@ -174,21 +199,29 @@ def test_batch_order_and_threads_do_not_change_a_bit(
 
 @pytest.mark.parametrize(("latent", "hidden"), [(1, 1), (31, 33), (32, 64), (128, 7)])
 def test_widths_that_are_no_whole_tiles_agree(
-    latent: int, hidden: int, weights: oracle.Weights, f: torch.Tensor, actions: F32
+    latent: int, hidden: int, f: torch.Tensor, r: torch.Tensor, actions: F32
 ) -> None:
-    shape = replace(SHAPE, latent=latent, predictor=hidden, critic=hidden)
+    reading = min(hidden, SHAPE.reading)
+    shape = replace(SHAPE, latent=latent, reading=reading, predictor=hidden, critic=hidden)
     w = oracle.random_weights(shape, seed=7)
     engine = load(w, shape)
     for n in (1, 13, 200):
         a = torch.from_numpy(actions[:n])
         edits = f[:n], f[n : 2 * n], a.repeat(1, 9)[:, :latent], a.flip(0)
         assert_agree(engine.target(f[:n].numpy()), oracle.target(w, f[:n]), f"t, {n} rows")
-        assert_agree(engine.predict(f[:n].numpy(), a.numpy()), oracle.predict(w, f[:n], a), f"g, {n} rows")
+        told = f[:n], r[:n, : 5 * reading].contiguous(), a
+        predicted = engine.predict(*(x.numpy() for x in told))
+        assert_agree(predicted, oracle.predict(w, *told), f"g, {n} rows")
         assert_agree(engine.doubt(*(e.numpy() for e in edits)), oracle.doubt(w, *edits), f"c, {n} rows")
 
 
 def test_int8_is_its_rounded_weights_and_stays_near_f32(
-    units: list[Unit], weights: oracle.Weights, engine: codewm_core.Engine, f: torch.Tensor, actions: F32
+    units: list[Unit],
+    weights: oracle.Weights,
+    engine: codewm_core.Engine,
+    f: torch.Tensor,
+    r: torch.Tensor,
+    actions: F32,
 ) -> None:
     stored, meant = oracle.rounded(weights)
     rounded = codewm_core.Engine.from_bytes(oracle.model_file(stored, SHAPE, quant="int8"))
@@ -196,9 +229,12 @@ def test_int8_is_its_rounded_weights_and_stays_near_f32(
     got = rounded.encode(*ragged(units))
     assert_agree(got, oracle.encode(meant, SHAPE, units), "f, int8")
     assert_agree(rounded.target(f.numpy()), oracle.target(weights, f), "t, int8: not rounded")
-    edits = edits_of(weights, f, actions)
+    edits = edits_of(weights, f, r, actions)
     a = edits[3]
-    assert_agree(rounded.predict(f.numpy(), a.numpy()), oracle.predict(meant, f, a), "g, int8")
+    every, told = np.arange(len(units)), (f.numpy(), r.numpy(), a.numpy())
+    got_r, exact_r = (e.read(*ragged(units), every, a.numpy())[1] for e in (rounded, engine))
+    assert_agree(got_r, oracle.read(meant, SHAPE, units, every, a.numpy()), "r, int8")
+    assert_agree(rounded.predict(*told), oracle.predict(meant, f, r, a), "g, int8")
     arguments = [e.numpy() for e in edits]
     doubts = rounded.doubt(*arguments)
     assert_agree(doubts, oracle.doubt(meant, *edits), "c, int8")
@@ -206,13 +242,14 @@ def test_int8_is_its_rounded_weights_and_stays_near_f32(
     stages = {
         "f": (got, exact),
         "t": (rounded.target(got), engine.target(exact)),
-        "g": (rounded.predict(arguments[0], a.numpy()), engine.predict(arguments[0], a.numpy())),
+        "r": (got_r, exact_r),
+        "g": (rounded.predict(*told), engine.predict(*told)),
         "c": (doubts[None], engine.doubt(*arguments)[None]),
     }
     fidelity = {name: float(cosines(a, b).min()) for name, (a, b) in stages.items()}
     assert min(fidelity.values()) >= 0.99, fidelity
     # The predictor reads whitened states: what rounding does to f's smallest directions is up to ten times as
     # large there, and a predictor of random weights passes it on.
-    chain = cosines(rounded.predict(got, a.numpy()), engine.predict(exact, a.numpy()))
+    chain = cosines(rounded.predict(got, got_r, a.numpy()), engine.predict(exact, exact_r, a.numpy()))
     assert float(chain.min()) >= 0.95
     assert float(chain.quantile(0.05)) >= 0.99

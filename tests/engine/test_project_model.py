@@ -33,7 +33,7 @@ def units() -> list[Unit]:
 @pytest.fixture(scope="module")
 def actions(units: list[Unit]) -> F32:
     """An action per unit, in the range that edits have."""
-    return np.random.default_rng(3).normal(0, 1, (len(units), SHAPE.action_dim)).astype(np.float32)
+    return np.random.default_rng(3).random((len(units), SHAPE.action_dim)).astype(np.float32)
 
 
 def assert_agree(got: F32, want: torch.Tensor, what: str) -> None:
@@ -59,12 +59,16 @@ def test_the_projects_torch_modules_agree_through_export(
     a = torch.from_numpy(actions)
     with torch.no_grad():
         f = model.encoder(tokens, lengths)
-        t, d_hat = model.target(f), model(f, a)
+        ranges = codewm_core.places(lengths.numpy(), actions, SHAPE.action, SHAPE.window)
+        r = model.read(model.encoder.at(tokens, lengths, torch.from_numpy(ranges)))
+        t, d_hat = model.target(f), model(f, r, a)
         residual = t.roll(1, 0) - t - d_hat
         doubt = model.doubt(f, f.roll(1, 0), residual, a)
-    assert_agree(engine.encode(*ragged(units)), f, "f")
+    got_f, got_r = engine.read(*ragged(units), np.arange(len(units)), actions)
+    assert_agree(got_f, f, "f")
+    assert_agree(got_r, r, "r")
     assert_agree(engine.target(f.numpy()), t, "t")
-    assert_agree(engine.predict(f.numpy(), actions), d_hat, "g")
+    assert_agree(engine.predict(f.numpy(), r.numpy(), actions), d_hat, "g")
     assert_agree(engine.doubt(f.numpy(), f.roll(1, 0).numpy(), residual.numpy(), actions), doubt, "c")
 
 
@@ -87,10 +91,14 @@ def test_the_shipped_base_model_agrees(units: list[Unit], actions: F32) -> None:
     assert engine.config == vars(shape)
     f = oracle.encode(weights, shape, units)
     t = oracle.target(weights, f)
-    assert_agree(engine.encode(*ragged(units)), f, "f")
+    every = np.arange(len(units))
+    r = oracle.read(weights, shape, units, every, actions)
+    got_f, got_r = engine.read(*ragged(units), every, actions)
+    assert_agree(got_f, f, "f")
+    assert_agree(got_r, r, "r")
     assert_agree(engine.target(f.numpy()), t, "t")
     a = torch.from_numpy(actions)
-    d_hat = oracle.predict(weights, f, a)
-    assert_agree(engine.predict(f.numpy(), actions), d_hat, "g")
+    d_hat = oracle.predict(weights, f, r, a)
+    assert_agree(engine.predict(f.numpy(), r.numpy(), actions), d_hat, "g")
     edits = f, f.roll(1, 0), t.roll(1, 0) - t - d_hat, a
     assert_agree(engine.doubt(*(e.numpy() for e in edits)), oracle.doubt(weights, *edits), "c")

@@ -8,16 +8,19 @@ import codewm_core
 from codewm.corpus.table import CommitTable, EditTable
 from codewm.model.config import ModelConfig, TrainConfig
 
-ACTION_DIM = len(codewm_core.ACTIONS["v15"])
+NAMES = codewm_core.ACTIONS["v15"]
+ACTION_DIM = len(NAMES)
+LOCATION, SIZE_DELTA = NAMES.index("location"), NAMES.index("size_delta")
+PUT = SIZE_DELTA + 1
+"""First of the four dimensions that say which statement was put in."""
+TINY_SHAPE = {
+    "dim": 16, "heads": 2, "mlp": 32, "predictor": 32, "loops": 2, "latent": 8, "reading": 6, "critic": 16,
+}  # fmt: skip
 
 
 def tiny_model(**values: int) -> ModelConfig:
     """A ModelConfig that trains in seconds."""
-    shape = {"dim": 16, "heads": 2, "mlp": 32, "predictor": 32, "loops": 2, "latent": 8, "critic": 16}
-    return ModelConfig(**{"vocab_size": codewm_core.VOCAB_SIZE, "window": 64, **shape, **values})  # type: ignore[arg-type]
-
-
-TINY_SHAPE = {"dim": 16, "heads": 2, "mlp": 32, "predictor": 32, "loops": 2, "latent": 8, "critic": 16}
+    return ModelConfig(**{"vocab_size": codewm_core.VOCAB_SIZE, "window": 64, **TINY_SHAPE, **values})  # type: ignore[arg-type]
 
 
 def tiny_config(**values: object) -> TrainConfig:
@@ -30,7 +33,8 @@ def tiny_config(**values: object) -> TrainConfig:
 
 
 def edit_table(edits: int = 300, seed: int = 0, per_commit: int = 3) -> EditTable:
-    """Edits of units of 3-9 statements; the action says which of four statements was put in, created or deleted."""
+    """Edits of units of 3-9 statements; the action says which of four statements was put in, and where, as real ones
+    do, or that the unit was created or deleted."""
     rng = np.random.default_rng(seed)
     words = rng.integers(codewm_core.IDENT_FIRST, codewm_core.IDENT_LAST, size=(12, 4)).astype(np.uint16)
     depth = np.uint16(codewm_core.DEPTH_FIRST)
@@ -72,7 +76,12 @@ def edit_table(edits: int = 300, seed: int = 0, per_commit: int = 3) -> EditTabl
             after.append(state(unit([*rows[:where], put, *rows[where + 1 :]])))
             flags.append(codewm_core.FLAG_NOOP if before[-1] == after[-1] else 0)
             action[i, 2] = 1
-            action[i, 3 + put] = 1
+            action[i, PUT + put] = 1
+        old, new = flat[before[-1]], flat[after[-1]]
+        longest, both = max(len(old), len(new)), min(len(old), len(new))
+        differs = old[:both] != new[:both]
+        action[i, LOCATION] = (int(differs.argmax()) if differs.any() else both) / longest
+        action[i, SIZE_DELTA] = 0.5 + 0.5 * (len(new) - len(old)) / longest
     commit = np.arange(edits, dtype=np.int32) // per_commit
     commits = int(commit[-1]) + 1
     zeros = np.zeros(edits, np.int32)

@@ -18,7 +18,7 @@ from codewm.model.distributed import Group
 from codewm.model.dynamics import cache_targets, terms
 from codewm.model.jepa import JEPA
 from codewm.model.session import Pace, Session
-from codewm.model.space import cache_latents, choose_space
+from codewm.model.space import cache_latents, choose_reading, choose_space
 from tests.model.synthetic import edit_table, tiny_config, tiny_model
 
 TRAIN = """
@@ -73,10 +73,11 @@ def test_the_gradients_of_the_processes_add_up_to_that_of_the_batch(tmp_path: Pa
     torch.manual_seed(0)
     model = JEPA(tiny_model())
     session = Session(config, model.config, data, RunFolder(tmp_path), lambda event: None)
-    latents = cache_latents(session, model)
-    choose_space(session, model, latents, Pace(5, None))
+    choose_reading(session, model)
+    cache = cache_latents(session, model)
+    choose_space(session, model, cache, Pace(5, None))
     torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
-    targets = cache_targets(session, model, latents)
+    targets = cache_targets(session, model, cache)
     batch = np.random.default_rng(0).permutation(len(data.fit))[:37]
 
     def gradients(group: Group) -> dict[str, torch.Tensor]:

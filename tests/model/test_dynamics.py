@@ -1,16 +1,20 @@
 """Claims about stage 3:
 
-1. What is cached is what the encoder and t make of each state, and of each corrupted next state; a wrong edit on top
+1. What is cached is what the encoder, r and t make of each state, and of each corrupted next state; a wrong edit on top
    begins where the real one began, one alone where it ended, each with its own action; one of every modified edit.
 2. Corruptions have their share of a timed run, and no more; without any, training goes on.
 3. The predictor's loss trains g alone, the critic's the critic alone, and neither the space.
-4. The critic is shown real and wrong edits by the same predictor, which forgets nothing while it is asked.
+4. The critic is shown real and wrong edits by the same predictor, which forgets nothing while it is asked, and reads
+   all of them.
 5. A kind of unit that stands for a scope has that scope.
-6. What errors are divided by is larger for edits that are expected to be larger, and on average as large as they are.
+6. What is read of a wrong edit, and of a null, is what stands where its own action says; torch reads what the engine
+   reads. From a share of the edits it is hidden, while g is trained and nowhere else.
+7. What errors are divided by is larger for edits that are expected to be larger, and on average as large as they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ import pytest
 import torch
 
 import codewm_core
-from codewm.model.batches import TrainingData, encode, prepare
+from codewm.model.batches import TrainingData, prepare
 from codewm.model.checkpoint import RunFolder
 from codewm.model.dynamics import (
     Best,
@@ -30,11 +34,15 @@ from codewm.model.dynamics import (
     kinds_of,
     target_of,
     terms,
+    validate,
 )
+from codewm.model.evaluation import nulls
+from codewm.model.export import packed
 from codewm.model.jepa import JEPA
+from codewm.model.latents import Latents
 from codewm.model.session import Pace, Session
-from codewm.model.space import cache_latents, choose_space
-from tests.model.synthetic import edit_table, tiny_config, tiny_model
+from codewm.model.space import cache_latents, choose_reading, choose_space
+from tests.model.synthetic import PUT, edit_table, tiny_config, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +56,30 @@ def made(folder: Path, data: TrainingData, **values: Any) -> tuple[Session, JEPA
     torch.manual_seed(0)
     model = JEPA(session.model_config)
     torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
-    f = cache_latents(session, model)
-    choose_space(session, model, f, Pace(2, None))
-    return session, model, cache_targets(session, model, f)
+    choose_reading(session, model)
+    cache = cache_latents(session, model)
+    choose_space(session, model, cache, Pace(2, None))
+    return session, model, cache_targets(session, model, cache)
+
+
+def engine_of(model: JEPA) -> codewm_core.Engine:
+    """What an export of the model computes."""
+    return codewm_core.Engine.from_bytes(packed(model.state_dict(), model.config, "f32"))
+
+
+def read_by_engine(model: JEPA, data: TrainingData, side: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """What it reads of states `side` [n], each edited as its action says."""
+    return engine_of(model).read(*data.states(side), np.arange(len(side)), np.ascontiguousarray(action))[1]
 
 
 def test_what_is_cached(tmp_path: Path, data: TrainingData) -> None:
     session, model, targets = made(tmp_path, data, corruptions=2)
     edits = np.concatenate([data.fit, data.validation])
     used = np.unique(np.concatenate([data.before[edits], data.after[edits]]))
-    f = encode(model.encoder, data.tokens, data.offsets, used)
-    np.testing.assert_allclose(targets.f[used], f, atol=1e-5)
+    f = engine_of(model).encode(*data.states(used))
+    np.testing.assert_allclose(targets.cache.f[used], f, atol=1e-5)
+    read = read_by_engine(model, data, data.before[edits], data.action[edits])
+    np.testing.assert_allclose(targets.cache.read(edits), read, atol=1e-5)
     np.testing.assert_allclose(targets.z[used], target_of(model, f), atol=1e-4)
     some = data.fit[:5]
     d = targets.z[data.after[some]] - targets.z[data.before[some]]
@@ -77,7 +98,9 @@ def test_what_is_cached(tmp_path: Path, data: TrainingData) -> None:
         assert (action[:, names.index("type_modify")] == 1).all()
     assert not np.array_equal(wrong.on_top, wrong.alone)
     # As corrupted states are other states, they are elsewhere.
-    assert (np.abs(wrong.latent - targets.f[data.after[data.fit[wrong.edit]]]).max(1) > 1e-6).mean() > 0.95
+    assert (
+        np.abs(wrong.latent - targets.cache.f[data.after[data.fit[wrong.edit]]]).max(1) > 1e-6
+    ).mean() > 0.95
 
 
 def test_corruptions_have_their_share_of_the_time(tmp_path: Path, data: TrainingData) -> None:
@@ -121,7 +144,7 @@ def test_what_is_trained(tmp_path: Path, data: TrainingData) -> None:
 def test_real_and_wrong_edits_are_shown_alike(
     tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, model, targets = made(tmp_path, data, dropout=0.5)
+    session, model, targets = made(tmp_path, data, dropout=0.5, unread=0.5)
     shown: list[tuple[torch.Tensor, ...]] = []
     judge = model.doubt
 
@@ -133,16 +156,103 @@ def test_real_and_wrong_edits_are_shown_alike(
     terms(session, model, targets, np.arange(40), np.random.default_rng(0))
     assert len(shown) == 2
     model.eval()
+    real, wrong = shown
+    chosen = data.fit[:40][data.group[data.fit[:40]] == 0]
+    mine = targets.wrong.row[:40][data.group[data.fit[:40]] == 0, 0]
+    there = np.concatenate([targets.wrong.read_on_top[mine], targets.wrong.read_alone[mine]])
+    read = [torch.from_numpy(r) for r in (targets.cache.read(chosen), there)]
     for before, after, residual, action in shown:
+        place = next(r for r in read if len(r) == len(before))
         with torch.no_grad():
             d = model.target(after) - model.target(before)
-            torch.testing.assert_close(residual, d - model(before, action), atol=1e-4, rtol=1e-3)
-    real, wrong = shown
+            torch.testing.assert_close(residual, d - model(before, place, action), atol=1e-4, rtol=1e-3)
     edits = data.fit[:40][data.group[data.fit[:40]] == 0]
     np.testing.assert_array_equal(real[3].numpy(), data.action[edits])
     assert len(wrong[0]) == 2 * len(edits)
     begun = np.concatenate([data.before[edits], data.after[edits]])
-    np.testing.assert_array_equal(wrong[0].numpy(), targets.f[begun])
+    np.testing.assert_array_equal(wrong[0].numpy(), targets.cache.f[begun])
+
+
+def test_wrong_edits_are_read_where_they_happen(tmp_path: Path, data: TrainingData) -> None:
+    """On top of the edit in s, alone in s'; each by its own action."""
+    _, model, targets = made(tmp_path, data, corruptions=2)
+    wrong = targets.wrong
+    fit = data.fit[wrong.edit]
+    for side, action, read in (
+        (data.before, wrong.on_top, wrong.read_on_top),
+        (data.after, wrong.alone, wrong.read_alone),
+    ):
+        assert read.shape == (len(fit), model.config.read)
+        np.testing.assert_allclose(read, read_by_engine(model, data, side[fit], action), atol=1e-5)
+    real = targets.cache.read(fit)
+    for read in (wrong.read_on_top, wrong.read_alone):
+        assert (np.abs(read - real).max(1) > 1e-3).mean() > 0.5, "other edits are elsewhere"
+
+
+def test_nulls_of_validation_edits_are_read_where_they_say(tmp_path: Path, data: TrainingData) -> None:
+    _, model, targets = made(tmp_path, data)
+    edits = data.validation
+    assert set(targets.told) == {"", "zero_action", "shuffled_action"}
+    np.testing.assert_array_equal(targets.told[""][0], data.action[edits])
+    np.testing.assert_array_equal(targets.told["shuffled_action"][0], nulls.shuffled(data.action[edits]))
+    own = targets.told[""][1]
+    np.testing.assert_allclose(own, targets.cache.read(edits), atol=1e-5)
+    for name, (action, read) in targets.told.items():
+        want = read_by_engine(model, data, data.before[edits], action)
+        np.testing.assert_allclose(read, want, atol=1e-5)
+        assert (np.abs(read - own).max(1) > 1e-3).mean() > 0.5 or name == ""
+
+
+def test_torch_reads_what_the_engine_reads(tmp_path: Path, data: TrainingData) -> None:
+    """Where there is no engine, on other devices."""
+    session, model, _ = made(tmp_path, data)
+    latents = Latents(session, model)
+    edited, states = np.arange(60)[::-1] % 20, data.states(np.arange(20))
+    action = data.action[:60]
+    f, read = latents.read(states, edited, action)
+    object.__setattr__(latents, "_engine", None)
+    by_torch = latents.read(states, edited, action)
+    assert by_torch[1].shape == (60, 30)
+    for a, b in zip(by_torch, (f, read), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-5)
+    assert not np.array_equal(by_torch[1], read), "by another"
+    np.testing.assert_array_equal(latents.encode(states), by_torch[0])
+
+
+def test_the_reading_is_hidden_in_training_only(
+    tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a share of the edits, drawn anew each time; whoever judges residuals is told those of a full reading."""
+    session, model, targets = made(tmp_path, data, unread=0.5)
+    told: list[tuple[bool, torch.Tensor]] = []
+    predict = model.predictor.forward
+
+    def seen(state: torch.Tensor, read: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        told.append((model.predictor.training, read))
+        return predict(state, read, action)
+
+    monkeypatch.setattr(model.predictor, "forward", seen)
+    batch = np.arange(200)
+    rng = np.random.default_rng(0)
+    terms(session, model, targets, batch, rng)
+    full = torch.from_numpy(targets.cache.read(data.fit[batch]))
+    assert [training for training, _ in told] == [True, False, False]
+    shown = told[0][1]
+    hidden = ~shown.any(1)
+    assert 0.35 < float(hidden.float().mean()) < 0.65
+    assert torch.equal(shown[~hidden], full[~hidden])
+    assert torch.equal(told[1][1], full)
+    assert told[2][1].any(1).all()
+    terms(session, model, targets, batch, rng)
+    assert not torch.equal(~told[3][1].any(1), hidden)
+    told.clear()
+    validate(session, model, targets)
+    assert len(told) == 3
+    assert all(read.any(1).all() and not training for training, read in told)
+    told.clear()
+    whole = replace(session, config=replace(session.config, unread=0.0))
+    terms(whole, model, targets, batch, rng)
+    assert torch.equal(told[0][1], full)
 
 
 def test_the_space_stays_and_the_rest_moves(tmp_path: Path, data: TrainingData) -> None:
@@ -173,9 +283,9 @@ def test_what_errors_are_divided_by(tmp_path: Path, data: TrainingData) -> None:
     session, _, targets = made(tmp_path, data)
     assert (targets.scale > 0).all()
     group = data.group[data.fit]
-    size = np.where(group == 0, 1, 80).astype(np.float32) * np.exp(data.action[data.fit, 3])
+    size = np.where(group == 0, 1, 80).astype(np.float32) * np.exp(data.action[data.fit, PUT])
     scale = error_scale(session, size.astype(np.float32))
     for kind in range(3):
         assert scale[group == kind].mean() == pytest.approx(size[group == kind].mean(), rel=0.05)
-    put = data.action[data.fit, 3] == 1
+    put = data.action[data.fit, PUT] == 1
     assert scale[put & (group == 0)].mean() > 1.2 * scale[~put & (group == 0)].mean()

@@ -8,6 +8,7 @@
 5. The bootstrap resamples commits: edits of one commit stand and fall together, and a null that is the model itself
    has the margin [0, 0], so it is never beaten.
 6. The linear null recovers a linear world; the shuffled action gives no edit its own.
+7. What a model reads under its nulls is read where their actions say, of the edits' own states, each encoded once.
 """
 
 from __future__ import annotations
@@ -116,7 +117,31 @@ def test_the_linear_null_recovers_a_linear_world() -> None:
 
 def test_the_shuffled_action_is_never_ones_own() -> None:
     action = np.arange(50, dtype=np.float32)[:, None]
-    given = nulls.shuffled_action(lambda a: a, action)
+    given = nulls.shuffled(action)
     assert not (given == action).any()
     assert sorted(given[:, 0].tolist()) == action[:, 0].tolist()
-    assert not nulls.zero_action(lambda a: a, action).any()
+    told = nulls.told(action)
+    assert list(told) == ["", "zero_action", "shuffled_action"]
+    assert told[""] is action
+    assert not told["zero_action"].any()
+    assert told["zero_action"].shape == action.shape
+    assert np.array_equal(told["shuffled_action"], given)
+    assert nulls.told(action, action + 1)["shuffled_action"][0] == 1
+
+
+def test_nulls_read_where_their_actions_say() -> None:
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def read(edited: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append((edited, action))
+        return np.zeros((9, 4), np.float32), np.stack([edited, action[:, 0]], 1).astype(np.float32)
+
+    action = np.arange(1, 6, dtype=np.float32)[:, None]
+    edited = np.array([8, 3, 3, 0, 1])
+    told = nulls.told(action)
+    f, found = nulls.read_told(read, edited, told)
+    assert len(asked) == 1, "every state is encoded once"
+    assert f.shape == (9, 4)
+    for name, given in told.items():
+        assert found[name][:, 0].tolist() == edited.tolist()
+        assert np.array_equal(found[name][:, 1:], given)

@@ -4,9 +4,11 @@
 2. An untrained world model predicts the copy exactly, and its read-out learns from there.
 3. Principal components have variance 1, largest first; whitening gives training states mean 0 and the identity as
    covariance; the floor bounds the gain of both.
-4. A frozen ruler is the encoder and its two maps, and nothing else.
+4. A frozen ruler is the encoder and its three maps, and nothing else.
 5. Parameter names and shapes are those of the engine's format.
 6. t(EMPTY) is moved towards the mean state, and nothing else is.
+7. What stands in a range of tokens is the mean of their embeddings and of their features, whatever the padding, and 0
+   if it is empty; the predictor reads each range, and a reading of 0 is one it can do without.
 """
 
 from __future__ import annotations
@@ -55,17 +57,51 @@ def test_a_latent_is_two_means() -> None:
     torch.testing.assert_close(encoder.embedded(encoder.embedding(tokens), lengths), latent)
 
 
+def test_what_stands_in_a_range() -> None:
+    torch.manual_seed(0)
+    encoder = JEPA(tiny_model()).encoder
+    tokens, lengths = batch([4, 9, 1], 12)
+    ranges = torch.tensor([[[0, 4], [3, 4], [2, 2]], [[0, 9], [5, 8], [0, 1]], [[0, 0], [0, 1], [0, 1]]])
+    at = encoder.at(tokens, lengths, ranges)
+    assert at.shape == (3, 3, 32)
+    features = encoder.hidden(tokens, lengths)
+    for i, unit in enumerate(ranges.tolist()):
+        for k, (start, end) in enumerate(unit):
+            if start == end:
+                assert not at[i, k].any()
+                continue
+            torch.testing.assert_close(at[i, k, :16], encoder.embedding(tokens[i, start:end]).mean(0))
+            torch.testing.assert_close(at[i, k, 16:], features[i, start:end].mean(0))
+    alone = encoder.at(tokens[:1, :4], lengths[:1], ranges[:1])
+    torch.testing.assert_close(alone, at[:1], atol=2e-6, rtol=1e-5)
+
+
+def test_each_range_is_read_by_the_same_map_and_by_the_predictor() -> None:
+    torch.manual_seed(0)
+    model = JEPA(tiny_model())
+    torch.nn.init.normal_(model.predictor.out.weight)
+    at = torch.randn(4, 5, 32)
+    read = model.read(at)
+    torch.testing.assert_close(read.view(4, 5, 6)[:, 3], model.reading(at[:, 3]))
+    latent, action = torch.randn(4, 32), torch.randn(4, 15)
+    d_hat = model(latent, read, action)
+    for k in range(5):
+        other = read.clone()
+        other[:, 6 * k : 6 * k + 6] = 0
+        assert not torch.allclose(model(latent, other, action), d_hat)
+
+
 def test_an_untrained_model_predicts_the_copy() -> None:
     model = JEPA(tiny_model())
     latent = model.encoder(*batch([5, 9], 9))
-    assert torch.equal(model(latent, torch.randn(2, 15)), torch.zeros(2, 8))
+    assert torch.equal(model(latent, torch.randn(2, 30), torch.randn(2, 15)), torch.zeros(2, 8))
 
 
 def test_the_read_out_learns_from_the_copy() -> None:
     model = JEPA(tiny_model())
     latent = model.encoder(*batch([5, 9], 9))
     losses.displacement_error(
-        model(latent, torch.randn(2, 15)), torch.randn(2, 8), torch.ones(2), 2
+        model(latent, torch.randn(2, 30), torch.randn(2, 15)), torch.randn(2, 8), torch.ones(2), 2
     ).backward()
     gradient = model.predictor.out.weight.grad
     assert gradient is not None
@@ -120,7 +156,7 @@ def test_a_frozen_ruler() -> None:
     model = JEPA(tiny_model())
     model.freeze_ruler()
     still = {n for n, p in model.named_parameters() if not p.requires_grad}
-    assert {n.split(".")[0] for n in still} == {"encoder", "state", "target"}
+    assert {n.split(".")[0] for n in still} == {"encoder", "state", "target", "reading"}
     assert still == {n for n, _ in model.named_parameters() if n.startswith(RULER)}
 
 
@@ -130,10 +166,14 @@ def test_names_and_shapes_are_those_of_the_file_format() -> None:
     assert {n: tuple(v.shape) for n, v in JEPA(config).state_dict().items()} == expected
 
 
-def test_a_space_has_no_more_dimensions_than_a_latent() -> None:
-    assert tiny_model(latent=32).width == 32
-    with pytest.raises(UserError, match="latent 33"):
-        tiny_model(latent=33)
+def test_no_map_has_more_dimensions_than_a_latent() -> None:
+    assert tiny_model(latent=32, reading=32).width == 32
+    assert tiny_model(reading=7).read == 5 * 7
+    for name in ("latent", "reading"):
+        with pytest.raises(UserError, match=f"{name} 33"):
+            tiny_model(**{name: 33})
+        with pytest.raises(UserError, match=f"{name} must be"):
+            tiny_model(**{name: 0})
 
 
 def test_the_empty_state_is_placed_near_the_mean() -> None:

@@ -25,9 +25,12 @@ import codewm_core
 from codewm.cli.main import main
 from codewm.corpus.errors import UserError
 from codewm.model import corrupt, export
-from codewm.model.batches import WIDTHS, _draw, encode, length_batches, pad, prepare, width
+from codewm.model.batches import WIDTHS, _draw, length_batches, pad, prepare, width
+from codewm.model.checkpoint import RunFolder
 from codewm.model.config import TrainConfig, from_json, from_mapping, to_json
 from codewm.model.jepa import JEPA
+from codewm.model.latents import Latents
+from codewm.model.session import Session
 from codewm.model.teacher import mask_tokens
 from tests.helpers import GitRepo
 from tests.model.synthetic import edit_table, tiny_config, tiny_model
@@ -60,6 +63,8 @@ def test_unknown_keys_are_errors(part: str) -> None:
         {"steps": 2},
         {"space": "forseen"},
         {"dropout": 1.0},
+        {"unread": 1.0},
+        {"unread": -0.1},
     ],
 )
 def test_impossible_values(values: dict[str, object]) -> None:
@@ -95,15 +100,21 @@ def test_masked_positions_are_real_and_as_many_as_the_shape_says() -> None:
     assert 0.6 < float((spoilt.flatten()[chosen] == codewm_core.MASK).float().mean()) <= 1
 
 
-def test_encoding_together_equals_alone() -> None:
-    table = edit_table(60)
+@pytest.mark.parametrize("by_engine", [True, False])
+def test_encoding_together_equals_alone(tmp_path: Path, by_engine: bool) -> None:
+    data = prepare([edit_table(200)], tiny_config())
     torch.manual_seed(0)
-    encoder = JEPA(tiny_model()).encoder
+    model = JEPA(tiny_model())
+    session = Session(tiny_config(), model.config, data, RunFolder(tmp_path), lambda event: None)
+    latents = Latents(session, model)
+    if not by_engine:
+        object.__setattr__(latents, "_engine", None)
     ids = np.arange(40)[::-1].copy()
-    together = encode(encoder, table.tokens, table.offsets, ids)
+    together = latents.encode(data.states(ids))
     for row, i in enumerate(ids):
-        tokens, lengths = pad(table.tokens, table.offsets, np.array([i]))
-        np.testing.assert_allclose(together[row], encoder(tokens, lengths)[0].detach().numpy(), atol=2e-6)
+        tokens, lengths = pad(data.tokens, data.offsets, np.array([i]))
+        alone = model.encoder(tokens, lengths)[0].detach().numpy()
+        np.testing.assert_allclose(together[row], alone, atol=2e-5 if by_engine else 2e-6)
 
 
 def test_merging_keeps_the_tokens() -> None:
@@ -244,7 +255,7 @@ def test_export_round_trip(tmp_path: Path, quant: str) -> None:
 
 
 def test_the_engine_reads_an_export(tmp_path: Path) -> None:
-    """The engine and torch agree on f, t, g and the critic of an f32 export."""
+    """The engine and torch agree on f, r, t, g and the critic of an f32 export."""
     torch.manual_seed(0)
     model = JEPA(tiny_model(dim=32, heads=4, mlp=64))
     torch.nn.init.normal_(model.predictor.out.weight, std=0.1)
@@ -252,15 +263,19 @@ def test_the_engine_reads_an_export(tmp_path: Path) -> None:
     engine = codewm_core.Engine.from_file(str(tmp_path / "m.safetensors"))
     table = edit_table(40)
     ids = np.arange(20)
-    f = encode(model.encoder, table.tokens, table.offsets, ids)
-    np.testing.assert_allclose(f, engine.encode(*table.states(ids)), atol=5e-5)
     a = table.action[:20]
-    latent, action = torch.from_numpy(f), torch.from_numpy(a)
+    tokens, lengths = pad(table.tokens, table.offsets, ids)
+    ranges = torch.from_numpy(codewm_core.places(np.diff(table.offsets)[ids], a, "v15", 64))
+    action = torch.from_numpy(a)
     with torch.no_grad():
-        t, d_hat = model.target(latent), model(latent, action)
+        latent, read = model.encoder(tokens, lengths), model.read(model.encoder.at(tokens, lengths, ranges))
+        t, d_hat = model.target(latent), model(latent, read, action)
         doubt = model.doubt(latent, latent.roll(1, 0), t - d_hat, action)
+    f, r = engine.read(*table.states(ids), ids, a)
+    np.testing.assert_allclose(latent, f, atol=5e-5)
+    np.testing.assert_allclose(read, r, atol=5e-5)
     np.testing.assert_allclose(t, engine.target(f), atol=5e-5)
-    np.testing.assert_allclose(d_hat, engine.predict(f, a), atol=5e-5)
+    np.testing.assert_allclose(d_hat, engine.predict(f, r, a), atol=5e-5)
     told = engine.doubt(f, np.roll(f, 1, 0), (t - d_hat).numpy(), a)
     np.testing.assert_allclose(doubt, told, atol=5e-5)
 
@@ -305,7 +320,7 @@ def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.Capture
     assert body["schema"] == "codewm.eval/1"
     assert {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
     model = git_repo.path / ".git" / "codewm" / "model.safetensors"
-    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/2"
+    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/3"
     assert main(["export", str(git_repo.path / "out.safetensors"), "--repo", where, "--quant", "f32"]) == 0
     assert (git_repo.path / "out.safetensors").stat().st_size > 2 * model.stat().st_size
 

@@ -3,11 +3,13 @@
 1. Directions come in the order of the share of their displacement that is foreseen, whatever the coordinates; what
    hardly moves is no direction that is foreseen well.
 2. t and x are white over the training states, but for what the floors hold back; EMPTY lies among the states, also in
-   the cached latents; all is fixed. The encoder moves in nothing but EMPTY; g and the critic are as they were. The same
-   seed gives the same space.
+   what is cached of it, latents and readings; all is fixed. The encoder moves in nothing but EMPTY; g and the critic
+   are as they were. The same seed gives the same space.
 3. The other kind of space is that of the first principal components.
 4. More of a displacement can be foreseen in the space that is chosen for it.
 5. Latents that span one direction stop the run; without edits of modified units there is nothing to foresee.
+6. Readings have variance 1 over what stands where training edits happen, means of embeddings as much as of features;
+   empty ranges are not among it. The probe reads them.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ import pytest
 import torch
 
 import codewm_core
-from codewm.model.batches import TrainingData, encode, prepare
+from codewm.model.batches import TrainingData, prepare
 from codewm.model.checkpoint import RunFolder
 from codewm.model.encoder import principal
+from codewm.model.export import packed
 from codewm.model.jepa import JEPA, RULER
+from codewm.model.latents import Latents
 from codewm.model.session import Pace, Session, TrainingStoppedError
-from codewm.model.space import cache_latents, choose_space, foreseen_directions
+from codewm.model.space import Cache, cache_latents, choose_reading, choose_space, foreseen_directions
 from tests.model.synthetic import edit_table, tiny_config, tiny_model
 
 
@@ -37,17 +41,23 @@ def data() -> TrainingData:
 
 def chosen(
     folder: Path, data: TrainingData, steps: int = 4, **values: Any
-) -> tuple[Session, JEPA, np.ndarray, list[dict[str, Any]]]:
-    """A model of random weights in its space, its latents, and what was said."""
+) -> tuple[Session, JEPA, Cache, list[dict[str, Any]]]:
+    """A model of random weights in its space, what is cached of it, and what was said."""
     events: list[dict[str, Any]] = []
     session = Session(
         tiny_config(whiten_states=5_000, **values), tiny_model(), data, RunFolder(folder), events.append
     )
     torch.manual_seed(0)
     model = JEPA(session.model_config)
-    f = cache_latents(session, model)
-    choose_space(session, model, f, Pace(steps, None))
-    return session, model, f, events
+    choose_reading(session, model)
+    cache = cache_latents(session, model)
+    choose_space(session, model, cache, Pace(steps, None))
+    return session, model, cache, events
+
+
+def given(data: TrainingData, f: np.ndarray, width: int = 30) -> Cache:
+    """These latents [U, W], and nothing read of any edit."""
+    return Cache(f.astype(np.float32), np.zeros((1, width), np.float32), np.zeros(len(data.before), np.int64))
 
 
 def of(data: TrainingData, edits: np.ndarray) -> np.ndarray:
@@ -89,20 +99,20 @@ def test_a_space_is_white(tmp_path: Path, data: TrainingData) -> None:
         tiny_config(whiten_states=5_000), tiny_model(), data, RunFolder(tmp_path), lambda e: None
     )
     model = JEPA(session.model_config)
-    choose_space(session, model, f.numpy(), Pace(4, None))
+    choose_space(session, model, given(data, f.numpy()), Pace(4, None))
     sample = f[of(data, data.fit)]
     with torch.no_grad():
-        for given in (model.target(sample), model.state(sample)):
-            torch.testing.assert_close(given.mean(0), torch.zeros(given.shape[1]), atol=1e-3, rtol=0)
-            torch.testing.assert_close(torch.cov(given.T), torch.eye(given.shape[1]), atol=1e-3, rtol=0)
+        for white in (model.target(sample), model.state(sample)):
+            torch.testing.assert_close(white.mean(0), torch.zeros(white.shape[1]), atol=1e-3, rtol=0)
+            torch.testing.assert_close(torch.cov(white.T), torch.eye(white.shape[1]), atol=1e-3, rtol=0)
 
 
 def test_what_a_space_leaves_behind(tmp_path: Path, data: TrainingData) -> None:
     torch.manual_seed(0)
     fresh = JEPA(tiny_model()).state_dict()
-    _, model, f, events = chosen(tmp_path, data)
+    _, model, cache, events = chosen(tmp_path, data)
     states = of(data, data.fit)
-    latents = torch.from_numpy(f[states])
+    latents = torch.from_numpy(cache.f[states])
     with torch.no_grad():
         t = model.target(latents)
         away = float(model.target(model.encoder(torch.tensor([[codewm_core.EMPTY]]), torch.ones(1))).norm())
@@ -113,13 +123,20 @@ def test_what_a_space_leaves_behind(tmp_path: Path, data: TrainingData) -> None:
     torch.testing.assert_close(torch.cov(whiter.T), torch.eye(8), atol=2e-2, rtol=0)
     assert away < float(t.norm(dim=1).median())
     ids = np.unique(np.concatenate([data.before[data.fit], data.after[data.fit]]))
-    np.testing.assert_allclose(f[ids], encode(model.encoder, data.tokens, data.offsets, ids), atol=1e-5)
+    engine = codewm_core.Engine.from_bytes(packed(model.state_dict(), model.config, "f32"))
+    np.testing.assert_allclose(cache.f[ids], engine.encode(*data.states(ids)), atol=1e-5)
     assert (data.lengths[ids] == 1).any(), "EMPTY is one of them"
+    edits = np.concatenate([data.fit, data.validation])
+    read = engine.read(*data.states(data.before[edits]), np.arange(len(edits)), data.action[edits])[1]
+    np.testing.assert_allclose(cache.read(edits), read, atol=1e-5)
+    assert cache.r.shape == (len(edits), 30)
+    others = np.setdiff1d(np.arange(len(data.before)), edits)
+    assert (cache.row[others] == -1).all()
 
     still = {n for n, p in model.named_parameters() if not p.requires_grad}
     assert still == {n for n, _ in model.named_parameters() if n.startswith(RULER)}
     changed = {n for n, v in model.state_dict().items() if not torch.equal(v, fresh[n])}
-    maps = {f"{m}.{x}" for m in ("state", "target") for x in ("weight", "bias")}
+    maps = {f"{m}.{x}" for m in ("state", "target", "reading") for x in ("weight", "bias")}
     assert changed == maps | {"encoder.embedding.weight"}
     (said,) = [e for e in events if e["event"] == "target"]
     assert said["states"] == len(states)
@@ -133,8 +150,8 @@ def test_what_a_space_leaves_behind(tmp_path: Path, data: TrainingData) -> None:
 
 
 def test_first_components(tmp_path: Path, data: TrainingData) -> None:
-    session, model, f, _ = chosen(tmp_path, data, space="principal")
-    sample = torch.from_numpy(f[of(data, data.fit)])
+    session, model, cache, _ = chosen(tmp_path, data, space="principal")
+    sample = torch.from_numpy(cache.f[of(data, data.fit)])
     weight, bias = principal(sample, 8, session.config.space_floor)
     torch.testing.assert_close(model.target.weight.detach(), weight)
     torch.testing.assert_close(model.target.bias.detach(), bias)
@@ -160,7 +177,7 @@ def test_what_can_be_foreseen_is_found(tmp_path: Path, data: TrainingData) -> No
         config = tiny_config(whiten_states=5_000, lr=4e-3, space=space)
         session = Session(config, tiny_model(), data, RunFolder(tmp_path), lambda e: None)
         model = JEPA(session.model_config)
-        choose_space(session, model, f.copy(), Pace(100, None))
+        choose_space(session, model, given(data, f), Pace(100, None))
         with torch.no_grad():
             start, end, halfway = (
                 model.target(torch.from_numpy(x)) for x in (before, after, np.where(known, after, before))
@@ -175,7 +192,66 @@ def test_latents_of_one_direction_stop(tmp_path: Path, data: TrainingData) -> No
     session = Session(tiny_config(), tiny_model(), data, RunFolder(tmp_path), lambda event: None)
     f = np.outer(np.sin(np.arange(len(data.offsets) - 1)), np.ones(32)).astype(np.float32)
     with pytest.raises(TrainingStoppedError, match="target space collapsed"):
-        choose_space(session, JEPA(session.model_config), f, Pace(2, None))
+        choose_space(session, JEPA(session.model_config), given(data, f), Pace(2, None))
+
+
+def test_readings_vary_alike(tmp_path: Path, data: TrainingData) -> None:
+    session = Session(tiny_config(), tiny_model(), data, RunFolder(tmp_path), lambda event: None)
+    torch.manual_seed(0)
+    model = JEPA(session.model_config)
+    choose_reading(session, model)
+    edits = data.fit
+    states, every = data.states(data.before[edits]), np.arange(len(edits))
+    at = [batch.flatten(0, 1) for _, batch in Latents(session, model).at(states, every, data.action[edits])]
+    rows = torch.cat(at)
+    ranges = codewm_core.places(data.lengths[data.before[edits]], data.action[edits], "v15", 64)
+    empty = int((ranges[..., 0] == ranges[..., 1]).sum())
+    there = rows[rows.any(1)]
+    assert empty > 100
+    assert len(rows) - len(there) == empty
+    # So much smaller, the embeddings would be nothing beside the features.
+    spread = there.std(0)
+    assert float(spread[:16].median()) < 0.3 * float(spread[16:].median())
+    read = model.reading(there).detach()
+    torch.testing.assert_close(read.mean(0), torch.zeros(6), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(read.T), torch.eye(6), atol=1e-2, rtol=0)
+    weight = model.reading.weight.detach() * spread
+    assert 0.2 < float(weight[:, :16].norm() / weight[:, 16:].norm()) < 5
+    other = model.reading(rows).detach()
+    assert (torch.cov(other.T) - torch.eye(6)).abs().max() > 0.03, (
+        "with the empty ones it would be another map"
+    )
+
+
+def test_readings_are_of_a_draw(tmp_path: Path, data: TrainingData) -> None:
+    def of_edits(count: int, seed: int = 0) -> torch.Tensor:
+        config = tiny_config(read_edits=count, seed=seed)
+        session = Session(config, tiny_model(), data, RunFolder(tmp_path), lambda event: None)
+        torch.manual_seed(0)
+        model = JEPA(session.model_config)
+        choose_reading(session, model)
+        return model.reading.weight.detach()
+
+    assert torch.equal(of_edits(100), of_edits(100))
+    assert not torch.equal(of_edits(100), of_edits(100, seed=1))
+    assert torch.equal(of_edits(100_000), of_edits(len(data.fit)))
+
+
+def test_the_probe_reads(tmp_path: Path, data: TrainingData) -> None:
+    """Where displacements are what is read and nothing else, more of them is foreseen than with nothing to read."""
+    rng = np.random.default_rng(0)
+    read = rng.normal(size=(len(data.before), 30)).astype(np.float32)
+    f = rng.normal(size=(len(data.offsets) - 1, 32)).astype(np.float32)
+    f[data.after] = f[data.before] + read @ rng.normal(size=(30, 32)).astype(np.float32)
+    first: list[float] = []
+    for told in (read, 0 * read):
+        session = Session(
+            tiny_config(lr=4e-3), tiny_model(), data, RunFolder(tmp_path),
+            lambda e: first.append(e["foreseen_first"]) if e["event"] == "target" else None,
+        )  # fmt: skip
+        cache = Cache(f.copy(), told, np.arange(len(data.before)))
+        choose_space(session, JEPA(session.model_config), cache, Pace(60, None))
+    assert first[0] > first[1] + 0.2
 
 
 def test_an_unknown_space_is_refused() -> None:

@@ -25,10 +25,11 @@ import torch
 
 import codewm_core
 from codewm.corpus.errors import UserError
-from codewm.model import corrupt, dynamics, export, space, teacher, train as training
+from codewm.model import corrupt, dynamics, export, latents, space, teacher, train as training
 from codewm.model.batches import TrainingData, prepare
 from codewm.model.checkpoint import RunFolder, latest_unfinished, load_tensors
 from codewm.model.evaluation import metrics
+from codewm.model.jepa import RULER
 from codewm.model.session import TrainingStoppedError
 from codewm.model.teacher import training_states
 from codewm.model.train import Outcome, train
@@ -159,12 +160,12 @@ def auroc_of_the_critic(path: Path, data: TrainingData) -> float:
     spoilt = corrupt.corrupt_many(data.tokens, data.offsets, after, after, window=64, seed=9)
     before = data.states(data.before[edits])
     kinds = dynamics.kinds_of(data.action[edits], "v15")
-    f = engine.encode(*before)
 
     def doubt(states: tuple[np.ndarray, np.ndarray], action: np.ndarray) -> np.ndarray:
+        f, read = engine.read(*before, np.arange(len(edits)), action)
         f_after = engine.encode(*states)
         d = engine.target(f_after) - engine.target(f)
-        return engine.doubt(f, f_after, d - engine.predict(f, action), action)
+        return engine.doubt(f, f_after, d - engine.predict(f, read, action), action)
 
     real = doubt(data.states(after), data.action[edits])
     wrong = doubt(spoilt, codewm_core.describe_states(before, spoilt, kinds))
@@ -178,9 +179,11 @@ def test_the_held_out_table(tmp_path: Path, data: TrainingData) -> None:
     engine = codewm_core.Engine.from_file(tmp_path / "m")
     for subset in ("all", "modified"):
         edits = data.holdout[data.group[data.holdout] == 0] if subset == "modified" else data.holdout
-        f, after = (engine.encode(*data.states(side[edits])) for side in (data.before, data.after))
+        action = np.ascontiguousarray(data.action[edits])
+        f, read = engine.read(*data.states(data.before[edits]), np.arange(len(edits)), action)
+        after = engine.encode(*data.states(data.after[edits]))
         z = engine.target(f)
-        d, d_hat = engine.target(after) - z, engine.predict(f, data.action[edits])
+        d, d_hat = engine.target(after) - z, engine.predict(f, read, action)
         row = rows["displacement_r2", subset]
         assert row.n == len(edits)
         assert row.value == pytest.approx(metrics.displacement_r2(d_hat, d), abs=1e-4)
@@ -197,12 +200,12 @@ def test_stage_3_has_its_time_however_long_encoding_took(
     cache = training.cache_targets
 
     def slow(*args: Any) -> Any:
-        time.sleep(1.5)
+        time.sleep(5)
         return cache(*args)
 
     monkeypatch.setattr(training, "cache_targets", slow)
     seen: list[dict[str, Any]] = []
-    config = tiny_config(steps=None, minutes=1.5 / 60, teacher_share=0.2, space_share=0.1)
+    config = tiny_config(steps=None, minutes=5 / 60, teacher_share=0.2, space_share=0.1)
     train(data, config, RunFolder(tmp_path), report=seen.append, shape=TINY_SHAPE)
     looks = [e for e in seen if e["event"] == "validation"]
     assert looks
@@ -237,10 +240,13 @@ def test_a_non_finite_loss_stops(
 def test_a_collapsed_encoder_stops(
     tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flat(tokens: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        return np.outer(np.arange(len(offsets) - 1), np.ones(32)).astype(np.float32)
+    read = latents.Latents.read
 
-    monkeypatch.setattr(space, "latents_of", lambda *_: flat)
+    def flat(self: latents.Latents, states: latents.States, *edits: np.ndarray) -> tuple[np.ndarray, ...]:
+        f, r = read(self, states, *edits)
+        return np.outer(np.arange(len(f)), np.ones(32)).astype(np.float32), r
+
+    monkeypatch.setattr(latents.Latents, "read", flat)
     with pytest.raises(TrainingStoppedError, match="collapsed"):
         go(tmp_path, data, steps=6)
 
@@ -266,7 +272,7 @@ def test_what_is_started_from_keeps_its_space(tmp_path: Path, data: TrainingData
     assert len(looks) > 1
     base, _, _ = export.load(Path(start))
     new = load_tensors(tmp_path / "tuned" / "weights.safetensors")[0]
-    for part in ("encoder.", "state.", "target."):
+    for part in RULER:
         assert all(torch.equal(base[k], new[k]) for k in base if k.startswith(part))
     for part in ("predictor.", "critic."):
         assert any(not torch.equal(base[k], new[k]) for k in base if k.startswith(part))

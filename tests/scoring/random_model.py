@@ -21,6 +21,7 @@ CONFIG: dict[str, int | str] = {
     "mlp": 32,
     "loops": 1,
     "latent": 12,
+    "reading": 4,
     "predictor": 24,
     "critic": 8,
     "action": "v15",
@@ -33,8 +34,8 @@ def write_random_model(
 ) -> Path:
     """Write the model to `path` and return it."""
     rng = np.random.default_rng(seed)
-    dim, mlp, vocab, latent, predictor, critic = (
-        int(CONFIG[name]) for name in ("dim", "mlp", "vocab_size", "latent", "predictor", "critic")
+    dim, mlp, vocab, latent, reading, predictor, critic = (
+        int(CONFIG[name]) for name in ("dim", "mlp", "vocab_size", "latent", "reading", "predictor", "critic")
     )
     tensors: dict[str, NDArray[np.float32]] = {}
 
@@ -63,14 +64,15 @@ def write_random_model(
     norm("encoder.norm")
     linear("target", latent, 2 * dim)
     linear("state", dim, 2 * dim)
-    linear("predictor.up", predictor, dim + 15)
+    linear("reading", reading, 2 * dim)
+    linear("predictor.up", predictor, dim + core.RANGES * reading + 15)
     linear("predictor.middle", predictor, predictor)
     linear("predictor.out", latent, predictor)
     linear("critic.up", critic, 2 * dim + latent + 15)
     linear("critic.middle", critic, critic)
     linear("critic.out", 1, critic)
     metadata = {
-        "format": "codewm.model/2",
+        "format": "codewm.model/3",
         "config": json.dumps(CONFIG),
         "tokenizer_id": tokenizer_id,
         "action": "v15",

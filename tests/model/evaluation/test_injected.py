@@ -149,10 +149,10 @@ def test_scores_of_a_model(made: Injected, table: EditTable, tmp_path: Path) -> 
     assert {"doubt", "copy", "linear_map", "lines_added", "tokens_changed"} <= set(names)
     assert values.shape == (len(made.edits), len(names))
     e = made.edits
-    f = reader.latents(e)
+    f, read_there = engine.read(e.tokens, e.offsets, e.before, e.action)
     before, after = f[e.before], f[e.after]
     d = engine.target(after) - engine.target(before)
-    residual = d - reader.predict(before, e.action)
+    residual = d - engine.predict(before, read_there, e.action)
     np.testing.assert_allclose(values[:, 0], np.linalg.norm(residual, axis=1), rtol=1e-4)
     doubt = engine.doubt(before, after, residual, e.action)
     np.testing.assert_allclose(values[:, names.index("doubt")], doubt, atol=1e-5)

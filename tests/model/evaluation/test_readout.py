@@ -29,7 +29,7 @@ from codewm.corpus.store import read_store
 from codewm.model.evaluation import metrics, nulls, readout
 from codewm.model.evaluation.held_out import Source, hold_out
 from codewm.model.evaluation.metrics import Row, Tally, rank_spread
-from codewm.model.evaluation.readings import Reader, read
+from codewm.model.evaluation.readings import Reader, read, shuffled
 from codewm.model.evaluation.result import Request
 from codewm.model.evaluation.runs import told
 from codewm.model.evaluation.subject import columns, load
@@ -62,7 +62,14 @@ def test_a_reader_follows_the_equations(model: Path) -> None:
     subject = load(str(model), compare_int8=False)
     found = read(Reader(subject.engine, "v15", 1), held_out)
     e = held_out.edits
-    for i in (0, len(e) - 1):
+    tellings = {
+        "zero_action": np.zeros_like(e.action),
+        "shuffled_action": shuffled(e.action, e.group),
+    }
+    lengths = np.diff(e.offsets)[e.before]
+    places = [codewm_core.places(lengths, a, "v15", 256)[:, 1, 0] for a in (e.action, *tellings.values())]
+    elsewhere = np.flatnonzero((places[0] != places[1]) & (places[0] != places[2]))
+    for i in (0, elsewhere[0], elsewhere[-1], len(e) - 1):
 
         def state(s: int) -> tuple[np.ndarray, np.ndarray]:
             part = e.tokens[e.offsets[s] : e.offsets[s + 1]]
@@ -70,14 +77,21 @@ def test_a_reader_follows_the_equations(model: Path) -> None:
 
         engine = subject.engine
         action = e.action[i : i + 1]
-        f, after = (engine.encode(*state(s), threads=1) for s in (e.before[i], e.after[i]))
+        f, place = engine.read(*state(e.before[i]), np.zeros(1, np.int64), action, threads=1)
+        after = engine.encode(*state(e.after[i]), threads=1)
         t = engine.target(f)
         d = engine.target(after) - t
-        d_hat = engine.predict(f, action)
+        d_hat = engine.predict(f, place, action)
         assert np.allclose(found.doubt[i], engine.doubt(f, after, d - d_hat, action), atol=1e-5)
         assert np.allclose(found.z[i], t[0], atol=1e-5)
         assert np.allclose(found.d[i], d[0], atol=1e-5)
         assert np.allclose(found.predictions[""][i], d_hat[0], atol=1e-5)
+        for null, given in tellings.items():
+            other = given[i : i + 1]
+            there = engine.read(*state(e.before[i]), np.zeros(1, np.int64), other, threads=1)[1]
+            assert i not in elsewhere or not np.allclose(there, place, atol=1e-3)
+            want = engine.predict(f, there, other)[0]
+            assert np.allclose(found.predictions[null][i], want, atol=1e-5)
     assert not found.predictions["copy"].any()
     fit = found.fitted
     for kind in range(3):
@@ -87,8 +101,6 @@ def test_a_reader_follows_the_equations(model: Path) -> None:
 
 
 def test_the_shuffled_action_is_of_the_same_kind() -> None:
-    from codewm.model.evaluation.readings import shuffled
-
     group = np.array([0, 0, 0, 1, 1, 2])
     action = np.arange(6, dtype=np.float32)[:, None]
     given = shuffled(action, group)[:, 0].astype(int)
