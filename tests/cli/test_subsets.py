@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from codewm.cli.report.evaluation import to_tables
+from codewm.cli.report.suites import to_tables
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.result import Outcome
 
