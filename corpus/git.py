@@ -56,8 +56,7 @@ __all__ = ["BLOB_LIMIT", "DAMAGED", "MISSING", "CommitRecord", "FileChange", "Re
 
 # What we ask the system to let a process write before it must wait for us.
 _PIPE = 1 << 20
-# What it holds at least, on systems that do not say.
-_SMALL_PIPE = 1 << 14
+_SMALL_PIPE = 1 << 14  # what it holds at least, on systems that do not say
 # Rename detection is fixed, whatever `diff.renames` and `diff.renameLimit` say: the result is data.
 _DIFF = ("--raw", "-z", "-l1000", "--no-abbrev", "--no-ext-diff", "--no-textconv", "--no-color",
          "--no-relative", "-O/dev/null", "--ignore-submodules=none")  # fmt: skip
@@ -555,6 +554,7 @@ class Git:
     environment: Mapping[str, str]
     settings: tuple[str, ...]
     explained: Callable[[bytes], UserError]
+    pathspecs: tuple[str, ...] = ("--literal-pathspecs",)
 
     def start(self, *args: str, stdin: bool = False) -> Process:
         """Start a process to talk to."""
@@ -578,7 +578,7 @@ class Git:
 
     def _command(self, args: tuple[str, ...]) -> list[str]:
         settings = [word for setting in self.settings for word in ("-c", setting)]
-        return ["git", "--no-pager", "--literal-pathspecs", "-C", str(self.where), *settings, *args]
+        return ["git", "--no-pager", *self.pathspecs, "-C", str(self.where), *settings, *args]
 
 
 _NO_GIT = UserError("git is not installed, or not on the PATH", "install Git 2.31 or newer")

@@ -6,8 +6,9 @@ no context, and the text of added lines is dropped where it is read.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codewm.corpus.blobs import BLOB_LIMIT
@@ -15,9 +16,6 @@ from codewm.corpus.git import Repository
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _INDEX = re.compile(rb"index ([0-9a-f]+)\.\.([0-9a-f]+)")
-# Nothing but Python files is worth a diff: Git would compare every change log. `!diff` leaves it to Git to tell which
-# of those are no text (a NUL byte in them), or too large.
-_ATTRIBUTES = "* -diff\n*.py !diff\n"
 _DIFF = (
     "-p", "-U0", "-w", "--full-index", "--diff-algorithm=myers", "--indent-heuristic", "--inter-hunk-context=0",
     "-M50%", "-l1000", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "-O/dev/null",
@@ -53,18 +51,33 @@ white space have no patch.
 """
 
 
-def patches(repo: Repository, tip: str) -> Iterator[tuple[str, Patches]]:
+def patches(repo: Repository, tip: str, without: Sequence[bytes] = ()) -> Iterator[tuple[str, Patches]]:
     """Walk the first-parent line that ends in `tip`, oldest first: (commit, its patches against its first parent).
 
-    The commits are those of `Repository.commits(tip)`, in the same order. Raises `UserError` where Git cannot
-    read a version, as in a partial clone.
+    Commits that change no Python file are left out, and so are the paths `without`. What came from another kind of
+    file, or from one of those, has a patch from nothing. Raises `UserError` where Git cannot read a version.
     """
-    attributes = repo._scratch.path / "attributes-of-hunks"
-    attributes.write_text(_ATTRIBUTES, "ascii")
-    git = repo._fetching if repo.may_fetch else repo._objects
-    settings = (f"core.attributesFile={attributes}", f"core.bigFileThreshold={2 * BLOB_LIMIT}")
-    asked = ("log", *_DIFF, *_LOG, "--end-of-options", repo.resolve(tip), "--")
-    yield from parse(_lines(repo._stream(replace(git, settings=settings), *asked)))
+    # Nothing but Python files is compared, and looked at as what a file was renamed from.
+    git = replace(
+        repo._fetching if repo.may_fetch else repo._objects,
+        settings=(f"core.bigFileThreshold={2 * BLOB_LIMIT}",),
+        pathspecs=(),
+    )
+    excluded = [f":(exclude,literal){os.fsdecode(path)}" for path in without]
+    asked = ("log", *_DIFF, *_LOG, "--end-of-options", repo.resolve(tip), "--", "*.py", *excluded)
+    yield from parse(_lines(repo._stream(git, *asked)))
+
+
+def unreadable(repo: Repository, tip: str) -> list[bytes]:
+    """Paths of Python files of which a version is not here, or is damaged: reads all versions."""
+    paths: dict[str, set[bytes]] = {}
+    for record in repo.commits(tip, suffix=b".py"):
+        for change in record.changes:
+            for oid, path in ((change.old_oid, change.old_path), (change.new_oid, change.new_path)):
+                if oid is not None and path is not None and path.endswith(b".py"):
+                    paths.setdefault(oid, set()).add(path)
+    lost = (oid for oid, content, size in repo.read_objects(paths) if content is None and size < 0)
+    return sorted({path for oid in lost for path in paths[oid]})
 
 
 def parse(lines: Iterator[bytes]) -> Iterator[tuple[str, Patches]]:

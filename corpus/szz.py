@@ -14,8 +14,8 @@ that touch many files, blame nobody.
 
 Lines are followed through the diffs of the first-parent history in one walk (`hunks.patches`), renames included; no
 file is annotated. A merge owns what it brings to its first parent. Lines from before a shallow clone's end belong to
-nobody, and so do those of a file that Git would not compare. Held in memory is an int32 for each line of the
-Python files at one time.
+nobody, and so do those of a file that Git would not compare, or of which a version is not here. Held in memory is an
+int32 for each line of the Python files at one time.
 
 These labels are noisy in both directions: a line that a fix deletes need not have caused what is fixed, most bugs are
 never fixed in a commit that says so, and the youngest commits have had no time to be blamed at all.
@@ -30,8 +30,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from codewm.corpus.divide import is_test
+from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
-from codewm.corpus.hunks import Hunk, Patch, Patches, patches
+from codewm.corpus.hunks import Hunk, Patch, Patches, patches, unreadable
 from codewm.corpus.labels import is_fix
 from codewm.corpus.records import CommitRecord, FileChange
 
@@ -102,27 +103,47 @@ class Labels:
 
 
 def find(repo: Repository, tip: str = "HEAD", options: SzzOptions | None = None) -> Labels:
-    """Blame along the first-parent line that ends in `tip`. Raises `UserError` where Git cannot read a version."""
-    return blame(repo.commits(tip, suffix=b".py"), patches(repo, tip), options or SzzOptions())
+    """Blame along the first-parent line that ends in `tip`. Raises `UserError` where Git cannot read the history."""
+    options = options or SzzOptions()
+    oid = repo.resolve(tip)
+    try:
+        return blame(repo.commits(oid, suffix=b".py"), patches(repo, oid), options)
+    except UserError:
+        lost = unreadable(repo, oid)
+        if not lost:
+            raise
+    return blame(repo.commits(oid, suffix=b".py"), patches(repo, oid, lost), options, frozenset(lost))
 
 
 def blame(
-    records: Iterable[CommitRecord], diffs: Iterable[tuple[str, Patches]], options: SzzOptions
+    records: Iterable[CommitRecord],
+    diffs: Iterable[tuple[str, Patches]],
+    options: SzzOptions,
+    lost: frozenset[bytes] = frozenset(),
 ) -> Labels:
-    """Follow lines through commits and their patches, both oldest first and of the same commits."""
-    walk = _Walk(options)
-    for record, (oid, found) in zip(records, diffs, strict=True):
-        if record.oid != oid:
-            raise ValueError("records and patches are of different commits")
+    """Follow lines through commits and their patches, both oldest first; commits without patches may be left out.
+
+    Nothing is known of the lines of the paths `lost`.
+    """
+    walk = _Walk(options, lost)
+    following = iter(diffs)
+    ahead = next(following, None)
+    for record in records:
+        found: Patches = {}
+        if ahead is not None and ahead[0] == record.oid:
+            found, ahead = ahead[1], next(following, None)
         walk.take(record, found)
+    if ahead is not None:
+        raise ValueError("records and patches are of different commits")
     return Labels(tuple(walk.links), walk.counts)
 
 
 class _Walk:
     """What is known of every line on the way."""
 
-    def __init__(self, options: SzzOptions) -> None:
+    def __init__(self, options: SzzOptions, lost: frozenset[bytes]) -> None:
         self._options = options
+        self._lost = lost
         self._files: dict[bytes, Owners[int] | None] = {}
         self._oids: list[str] = []
         self._reached: list[int] = []
@@ -138,14 +159,16 @@ class _Walk:
         # The clock of a committer may be wrong: what is known stays known.
         self._reached.append(max([record.committer_time, *self._reached[-1:]]))
         self.counts["commits"] += 1
-        changes = [c for c in record.changes if _SUBMODULE not in (c.old_mode, c.new_mode)]
+        changes = _renamed([c for c in record.changes if _SUBMODULE not in (c.old_mode, c.new_mode)], found)
         if is_fix(record) and record.parents and not record.boundary:
             self._blame(changes, found)
         owner = _NOBODY if record.boundary else row
         # A file may take the name of one that left.
         before = {c.old_path: self._files.pop(c.old_path, None) for c in changes if c.old_path is not None}
         for change in changes:
-            if change.new_path is not None and change.new_path.endswith(b".py"):
+            if change.new_path is not None and change.new_path in self._lost:
+                self._files[change.new_path] = None
+            elif change.new_path is not None and change.new_path.endswith(b".py"):
                 old = before.get(change.old_path) if change.old_path is not None else array("i")
                 self._files[change.new_path] = _rewritten(old, change, found, owner)
 
@@ -177,6 +200,21 @@ class _Walk:
             self.counts[why] += 1
 
 
+def _renamed(changes: list[FileChange], found: Patches) -> list[FileChange]:
+    """Changes with the renames that the patches know of, too: a walk over all files tells fewer where one is lost."""
+    gone = [c for c in changes if c.status == "D"]
+    out = list(gone)
+    for change in (c for c in changes if c.status != "D"):
+        if change.status == "A" and (None, change.new_oid) not in found:
+            of = next((c for c in gone if (c.old_oid, change.new_oid) in found), None)
+            if of is not None:
+                out.remove(of)
+                gone.remove(of)
+                change = change._replace(status="R", old_path=of.old_path, old_oid=of.old_oid)
+        out.append(change)
+    return out
+
+
 def _counts(change: FileChange) -> bool:
     """A change of a Python file that is no test and lives on."""
     if change.old_path is None or change.new_path is None or not change.old_path.endswith(b".py"):
@@ -198,6 +236,9 @@ def _rewritten(old: Owners[int] | None, change: FileChange, found: Patches, owne
     if change.old_oid == change.new_oid:
         return old
     patch = found.get((change.old_oid, change.new_oid))
+    if patch is None and (None, change.new_oid) in found:
+        # It comes from a file that is not compared.
+        patch, old = found[None, change.new_oid], array("i")
     if patch is None:
         # Nothing but white space, or a file that became a link.
         return old if change.status in ("M", "R") else array("i") if change.status == "A" else None

@@ -198,3 +198,46 @@ def test_random_histories_are_blamed_as_git_does(repo: GitRepo) -> None:
         assert {link.inducing: link.lines for link in labels.links if link.fix == fix} == expected
         seen += expected.total()
     assert seen > 20
+
+
+def _lose(repo: GitRepo, rev: str) -> None:
+    """Remove a loose object, as a partial clone or a damaged disk would."""
+    oid = repo.git("rev-parse", rev)
+    (repo.path / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
+
+
+def test_a_lost_file_of_another_kind_does_not_matter(repo: GitRepo) -> None:
+    body = "".join(f"line_{i} = {i}\n" for i in range(20))
+    data = "".join(f"data {i}\n" for i in range(20))
+    first = repo.commit("first", {"a.py": body, "data.txt": data, "script": body.replace("line", "row")})
+    moved = repo.commit(
+        "move and change",
+        {
+            "a.py": None,
+            "c.py": body.replace("= 9", "= 99"),
+            "data.txt": None,
+            "other.txt": data + "more\n",
+            "script": None,
+            "script.py": body.replace("line", "row").replace("= 9", "= 99"),
+        },
+    )
+    changed = {"c.py": body.replace("line_3 = 3", "line_3 = 4"), "script.py": body.replace("line", "row")}
+    fix = repo.commit("fix", changed)
+    # What was no Python file before is its own from then on.
+    expected = {first: 1, moved: 2}
+    for lose in (False, True):
+        if lose:
+            _lose(repo, f"{first}:data.txt")
+        labels = _labels(repo)
+        assert _pairs(labels) == {(first, fix), (moved, fix)}
+        assert {link.inducing: link.lines for link in labels.links} == expected
+
+
+@pytest.mark.parametrize("name", ["lost.py", 'odd [a]*?\\ "q".py', "pkg/caf\u00e9.py"])
+def test_a_lost_python_file_is_nobodys(repo: GitRepo, name: str) -> None:
+    first = repo.commit("first", {name: "x = 1\n", "a.py": "y = 1\n"})
+    repo.commit("second", {name: "x = 2\n"})
+    fix = repo.commit("fix both", {name: "x = 3\n", "a.py": "y = 2\n"})
+    _lose(repo, f"{first}:{name}")
+    assert _pairs(_labels(repo)) == {(first, fix)}
+    assert _labels(repo).links[0].paths == (b"a.py",)
