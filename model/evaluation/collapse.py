@@ -135,7 +135,7 @@ def run(request: Request, emit: Emit) -> Outcome:
             wanted = {**DEFAULTS, **settings, "steps": steps, **table[mode, name].settings, "seed": seed}
             done = _finished(request, held, mode, name, wanted)
             found.setdefault((mode, name), []).append(done)
-            emit([row for rows in found.values() for row in _rows(rows, request.resamples)][-12:])
+            emit(_rows(found[mode, name], request.resamples))
     outcome.rows = [row for rows in found.values() for row in _rows(rows, request.resamples)]
     outcome.model = [
         {"mode": m, "variation": n, "seeds": len(rows), **rows[0].resolved} for (m, n), rows in found.items()

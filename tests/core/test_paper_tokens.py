@@ -108,6 +108,15 @@ def f():
 
 # last
 ---
+x: A[b] | c | d.e | None = f
+def f(x: A[b] | (c | d) | e[f | g]) -> a | b | c: pass
+---
+f'''\\
+{a}''' + f"\\
+{b}\\
+" + rf'''\\
+{c}'''
+---
 a = *b, *c.d(), *e[0].f(g)
 {*h(1)}; [*i.j]; k(*l.m)
 (o.p) = (q) = 1

@@ -114,12 +114,7 @@ impl Maker<'_> {
                 let context = self.context(used);
                 self.make("Subscript", vec![value, slice, context])
             }
-            "union_type" => {
-                let [left, right] = children.as_slice() else {
-                    return Err(NotPython);
-                };
-                self.binary_of(*left, "BitOr", *right)?
-            }
+            "union_type" => self.union(n)?,
             "slice" => self.slice(n)?,
             "call" => self.call(n)?,
             "binary_operator" => {
@@ -186,6 +181,29 @@ impl Maker<'_> {
         let op = self.shared(class);
         let right = self.expression(right, Use::Load)?;
         Ok(self.carrying("BinOp", operator(class), vec![left, op, right]))
+    }
+
+    /// The grammar reads `A[b] | c | d` from the right, as two types.
+    fn union(&mut self, n: Node<'_>) -> Id {
+        let mut operands = Vec::new();
+        let mut waiting = vec![n];
+        while let Some(at) = waiting.pop() {
+            let is_or = at.kind() == "binary_operator" && field(at, "operator")?.kind() == "|";
+            let is_type = at.kind() == "type" && at.named_child_count() == 1;
+            if is_or || is_type || at.kind() == "union_type" {
+                waiting.extend(named(at).into_iter().rev());
+            } else {
+                operands.push(at);
+            }
+        }
+        let (first, others) = operands.split_first().ok_or(NotPython)?;
+        let mut left = self.expression(*first, Use::Load)?;
+        for &other in others {
+            let op = self.shared("BitOr");
+            let right = self.expression(other, Use::Load)?;
+            left = self.carrying("BinOp", operator("BitOr"), vec![left, op, right]);
+        }
+        Ok(left)
     }
 
     /// `a and b and c` is one node with three values.
@@ -384,6 +402,7 @@ impl Maker<'_> {
         parts: &mut Vec<usize>,
         pending: &mut bool,
     ) -> std::result::Result<(), NotPython> {
+        let is_raw = self.prefix(s).contains('r');
         for c in named(s) {
             match c.kind() {
                 "string_start" | "string_end" => {}
@@ -395,11 +414,12 @@ impl Maker<'_> {
                     }
                     parts.push(self.interpolation(c)?);
                 }
-                // Content; it holds interpolations where the grammar nests them.
-                _ if c.end_byte() > c.start_byte() => {
-                    *pending = true;
+                // A line that is continued is no text.
+                _ => {
+                    let text = self.text(c);
+                    *pending |=
+                        !text.is_empty() && (is_raw || !text.replace("\\\n", "").is_empty());
                 }
-                _ => {}
             }
         }
         Ok(())
