@@ -3,15 +3,21 @@
 //! Every kind of the grammar is mapped by name; what has no counterpart in Python 3.9 makes the whole file a parse
 //! error, as it was for the interpreter that the layout comes from.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use tree_sitter::Node;
 
 use super::table::{binary, node};
 use super::{UNK, bucket};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::units::parse_tree;
 
 /// Nesting from which a file counts as one that does not parse; CPython gives up at about as much.
 const DEEPEST: usize = 200;
+
+/// Of the thread that walks a tree: that deep, with the frames of an unoptimised build.
+const STACK: usize = 32 << 20;
 
 /// One node of the abstract tree.
 pub(super) struct AstNode {
@@ -40,20 +46,29 @@ type Ids = std::result::Result<Vec<usize>, NotPython>;
 /// The abstract tree of a source in UTF-8, or none where it does not parse.
 pub(super) fn build(source: &[u8]) -> Result<Option<Ast>> {
     let tree = parse_tree(source)?;
-    let root = tree.root_node();
-    if root.has_error() {
+    if tree.root_node().has_error() {
         return Ok(None);
     }
-    let mut maker = Maker {
-        source,
-        nodes: Vec::new(),
-        depth: 0,
-        known: None,
+    let make = || {
+        let mut maker = Maker {
+            source,
+            nodes: Vec::new(),
+            depth: 0,
+            known: None,
+        };
+        maker.module(tree.root_node()).ok().map(|root| Ast {
+            nodes: maker.nodes,
+            root,
+        })
     };
-    Ok(maker.module(root).ok().map(|root| Ast {
-        nodes: maker.nodes,
-        root,
-    }))
+    // A caller's stack may be small: that of a test, or of a worker.
+    thread::scope(|scope| {
+        let walker = thread::Builder::new().stack_size(STACK);
+        let walk = walker.spawn_scoped(scope, make).map_err(|e| {
+            Error::InvalidInput(format!("there is no thread to read a file with: {e}"))
+        })?;
+        walk.join().map_or_else(|panic| resume_unwind(panic), Ok)
+    })
 }
 
 /// What is done with a name or a target.
