@@ -9,6 +9,15 @@ from pathlib import Path
 
 def replace_file(path: Path, data: bytes) -> bool:
     """Write beside the file, then rename; False where the place is not writable."""
+    try:
+        write_file(path, data)
+    except OSError:
+        return False
+    return True
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """The same. Raises `OSError` where the place is not writable, with nothing left behind."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,5 +28,4 @@ def replace_file(path: Path, data: bytes) -> bool:
     except OSError:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        return False
-    return True
+        raise

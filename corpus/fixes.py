@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from codewm.corpus.atomic import replace_file
 from codewm.corpus.git import Repository
 from codewm.corpus.szz import Labels, Link, SzzOptions, find
 
@@ -30,7 +29,8 @@ def known_fixes(repo: Repository) -> Labels:
             return Labels(tuple(_link(link) for link in stored["links"]), dict(stored["counts"]))
     labels = find(repo, options=options)
     links = [[*link[:-1], [os.fsdecode(path) for path in link.paths]] for link in labels.links]
-    _keep(place, json.dumps({**key, "counts": labels.counts, "links": links}))
+    # Where the place is not writable, it is found again the next time.
+    replace_file(place, json.dumps({**key, "counts": labels.counts, "links": links}).encode("ascii"))
     return labels
 
 
@@ -41,17 +41,3 @@ def _link(values: list[Any]) -> Link:
     if not all(isinstance(n, int) for n in (known, introduced, lines)):
         raise TypeError("a time is no number")
     return Link(inducing, fix, known, introduced, lines, tuple(os.fsencode(path) for path in paths))
-
-
-def _keep(place: Path, text: str) -> None:
-    """Write beside the file, then rename; where the place is not writable, it is found again the next time."""
-    temporary = ""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        with os.fdopen(handle, "w", encoding="ascii") as f:
-            f.write(text)
-        Path(temporary).replace(place)
-    except OSError:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)

@@ -8,8 +8,6 @@ those of the average commit of the training part plus one term for each feature.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.atomic import write_file
 from codewm.corpus.divide import of_tests
 from codewm.corpus.errors import UserError
 from codewm.corpus.experience import FEATURES as HISTORY, experience
@@ -196,16 +195,9 @@ def clipped(x: F64, centre: F64, scale: F64) -> F64:
 def save(place: Path, head: Head) -> None:
     """Write the head in place of what is there. Raises `UserError` if the disk refuses."""
     text = json.dumps({"schema": SCHEMA, **asdict(head)}, indent=1) + "\n"
-    temporary = ""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        with os.fdopen(handle, "w", encoding="ascii") as f:
-            f.write(text)
-        Path(temporary).replace(place)
+        write_file(place, text.encode("ascii"))
     except OSError as e:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise UserError(f"cannot write '{place}': {e.strerror or e}", "make room, then try again") from e
 
 
