@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.corpus.table import EditTable
+from codewm.model.scoring.channels import unit_vectors
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -187,7 +188,7 @@ class Baselines:
     def _direction(self, changes: F32) -> F64:
         if not len(self._changes) or not len(changes):
             return np.ones(len(changes))
-        known, asked = _unit(self._changes), _unit(changes)
+        known, asked = unit_vectors(self._changes), unit_vectors(changes)
         most = min(self.settings.nearest, len(known))
         out = np.zeros(len(asked))
         for start in range(0, len(asked), _CHUNK):
@@ -261,7 +262,3 @@ def _highest(values: F64, commit: I64, commits: int) -> F64:
 def _mean(values: F64, commit: I64, commits: int) -> F64:
     count = np.bincount(commit, minlength=commits)
     return np.bincount(commit, weights=values, minlength=commits) / np.maximum(count, 1)
-
-
-def _unit(rows: F32) -> F32:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

@@ -217,6 +217,13 @@ def displacements(
     return actual, predicted, engine.doubt(was, is_now, actual - predicted, actions)
 
 
+def unit_vectors(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The directions [n, K] of displacements [n, K]; of nothing, nothing."""
+    wide = rows.astype(np.float32)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.maximum(length, np.float32(1e-12)), dtype=np.float32)
+
+
 def residual(actual: NDArray[np.float32], predicted: NDArray[np.float32]) -> Floats:
     """|d - d_hat| of each row: how far from the predicted place the edit landed."""
     return np.asarray(np.linalg.norm(actual - predicted, axis=1), dtype=np.float64)

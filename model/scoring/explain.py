@@ -20,7 +20,7 @@ import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, replay
 from codewm.model.scoring.calibrate import calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, displacements
+from codewm.model.scoring.channels import CHANGES, CHANNELS, displacements, unit_vectors
 from codewm.model.scoring.evidence import SOURCES, Scene, Token
 from codewm.model.scoring.fate import UNKNOWN, Fate, Fates
 from codewm.model.scoring.gather import past_before
@@ -192,7 +192,7 @@ class _Writer:
         self._rows = np.array([_row_of(table, u) for u in units], np.int64)
         self._actual, self._predicted = displacements(model.engine, table, self._rows, settings.threads)[:2]
         self._scene = Scene(table, replay(past.names, table), settings.names)
-        self._history = _unit_vectors(past.edits.displacement.astype(np.float32))
+        self._history = unit_vectors(past.edits.displacement)
 
     def unit(self, i: int) -> UnitExplanation:
         """Explain the i-th of the units."""
@@ -269,7 +269,7 @@ class _Writer:
         kept = np.flatnonzero(sort)
         if len(kept) < self._wanted.least_edits or not np.any(self._predicted[i]):
             return ()
-        similarity = self._history[kept] @ _unit_vectors(self._predicted[i : i + 1])[0]
+        similarity = self._history[kept] @ unit_vectors(self._predicted[i : i + 1])[0]
         order = np.argsort(-similarity, kind="stable")
         found: list[PastEdit] = []
         for k in order:
@@ -314,10 +314,6 @@ def _row_of(table: EditTable, unit: UnitScore) -> int:
         if same and tuple(table.lines[i].tolist()) == unit.lines:
             return int(i)
     raise AssertionError("a scored unit is not among the edits it came from")
-
-
-def _unit_vectors(rows: F32) -> F32:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _moved(ratio: float, agreement: float, usual: tuple[float | None, float | None, float | None]) -> str:

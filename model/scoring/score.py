@@ -22,7 +22,7 @@ from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
 from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unresolved
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
@@ -255,7 +255,7 @@ class _Writer:
     _unresolved: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._directions = _unit_vectors(self.past.edits.displacement)
+        self._directions = unit_vectors(self.past.edits.displacement)
         self._unresolved = unresolved(self.table)
 
     def commit(self, c: int, record: CommitRecord) -> CommitScore:
@@ -379,7 +379,7 @@ class _Writer:
         """The past edits whose displacements point most nearly the same way."""
         if not len(self._directions) or self._directions.shape[1] == 0:
             return ()
-        direction = _unit_vectors(self.edits.displacement[i : i + 1])[0]
+        direction = unit_vectors(self.edits.displacement[i : i + 1])[0]
         similarity = self._directions @ direction
         nearest = np.argsort(-similarity, kind="stable")[: self.settings.neighbours_shown]
         past = self.past
@@ -393,13 +393,6 @@ class _Writer:
             )
             for j in nearest
         )
-
-
-def _unit_vectors(rows: NDArray[np.float16]) -> NDArray[np.float32]:
-    wide = rows.astype(np.float32)
-    return np.asarray(
-        wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.float32(1e-12)), dtype=np.float32
-    )
 
 
 def _short(value: float | np.floating) -> float:

@@ -19,7 +19,7 @@ from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live
 from codewm.corpus.labels import reverted
 from codewm.corpus.records import RevSpec
-from codewm.model.scoring.channels import CHANGES, measure
+from codewm.model.scoring.channels import CHANGES, measure, unit_vectors
 from codewm.model.scoring.gather import past_before
 from codewm.model.scoring.score import select
 from codewm.model.scoring.settings import ScoreSettings
@@ -106,13 +106,13 @@ def similar(
         raise UserError("there are no past edits before this change", "name a later commit")
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, _ = measure(model.engine, table, past.names, settings.names, settings.threads)
-    directions = _unit(past.edits.displacement)
+    directions = unit_vectors(past.edits.displacement)
     undone = _reverted(repo, past)
     largest = np.argsort(-edits.size, kind="stable")
     found = []
     for i in largest[:units].tolist():
         # A displacement of nothing points nowhere.
-        likeness = directions @ _unit(edits.displacement[i : i + 1])[0]
+        likeness = directions @ unit_vectors(edits.displacement[i : i + 1])[0]
         alike = np.flatnonzero(past.edits.change == edits.change[i])
         nearest = alike[np.argsort(-likeness[alike], kind="stable")[:count]]
         opposite = np.flatnonzero(likeness <= OPPOSITE)
@@ -168,10 +168,3 @@ def _reverted(repo: Repository, past: Past) -> dict[str, str]:
         rows[record.oid] = len(subjects)
         subjects.append(record.subject)
     return out
-
-
-def _unit(rows: NDArray[np.float16]) -> F32:
-    wide = rows.astype(np.float32)
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit: F32 = wide / np.maximum(length, np.float32(1e-12))
-    return unit
