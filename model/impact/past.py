@@ -123,11 +123,6 @@ class Past:
         return Postings.of(self.edits[2], self.edits[0], self.edits[0], self.chains)
 
     @cached_property
-    def file_of_unit(self) -> Postings:
-        """Chain -> file, of each of its edits."""
-        return Postings.of(self.edits[2], self.edits[1], self.edits[0], self.chains)
-
-    @cached_property
     def first_edit(self) -> I64:
         """[C + 1] edits of commit c are rows `first_edit[c]:first_edit[c + 1]` of `edits`."""
         return np.searchsorted(self.edits[0], np.arange(len(self) + 1)).astype(np.int64)
