@@ -8,7 +8,7 @@ Later layers win: the defaults in the dataclasses below < `[tool.codewm]` in pyp
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,20 @@ from codewm.corpus.errors import UserError
 FILE_LIMIT = 1 << 20  # bytes; a larger configuration file is not ours
 DEFAULT = "default"
 FLAG = "flag"
+
+
+def key_values(pairs: Iterable[str]) -> dict[str, Any]:
+    """What `--set KEY=VALUE` says: a value is JSON where it reads as such, else text."""
+    import json
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
 
 
 def _percentile(value: object) -> float:

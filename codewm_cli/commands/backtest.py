@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codewm.cli import config, console
+from codewm.cli.options import ModelChoice
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ def run(
     alert_budget: Annotated[
         str, typer.Option("--alert-budget", metavar="N/M", help="At most N alerts in M ordinary commits.")
     ] = "2/100",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model file, or 'base' for the shipped one. Default: local, else base."
-        ),
-    ] = None,
+    model: ModelChoice = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr.")] = False,
 ) -> int:
@@ -68,22 +64,15 @@ def replayed(
 ) -> Backtest:
     """Replay and judge."""
     from codewm.cli.chains import up_to_date
+    from codewm.cli.commands.score import scoring
     from codewm.corpus.experience import FEATURES, experience
     from codewm.corpus.fixes import known_fixes
     from codewm.model.scoring.backtest import History, backtest
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.fate import Fates
     from codewm.model.scoring.replay import ReplaySettings, judged, measured
-    from codewm.model.scoring.settings import ScoreSettings
 
-    configured = config.for_repository(repository, {}).score
-    settings, wanted = ScoreSettings(), ReplaySettings()
-    if configured.history is not None:
-        from dataclasses import replace
-
-        from codewm.corpus.history import HistoryLimit
-
-        settings = replace(settings, history=HistoryLimit(configured.history))
+    settings, wanted = scoring(config.for_repository(repository, {}).score), ReplaySettings()
     chosen = load_model(repository.data_dir, model)
     table, _ = up_to_date(repository, quiet)
     console.say(f"measuring {len(table.commits):,} commits ({len(table):,} edits), unless done before", quiet)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -161,12 +161,7 @@ def _settings(minutes: float | None, steps: int | None, device: str, pairs: Sequ
         values["minutes"] = minutes
     if steps is not None:
         values["steps"] = steps
-    for pair in pairs:
-        key, _, text = pair.partition("=")
-        values[key] = text
-        with suppress(json.JSONDecodeError):
-            values[key] = json.loads(text)
-    return values
+    return values | config.key_values(pairs)
 
 
 def _sources(places: Sequence[Path], clones: Path | None, quiet: bool) -> list[Source]:
@@ -193,20 +188,12 @@ def _sources(places: Sequence[Path], clones: Path | None, quiet: bool) -> list[S
 
 
 def _of_clone(place: Path, quiet: bool) -> Source:
+    from codewm.cli.chains import up_to_date
     from codewm.corpus.git import Repository
-    from codewm.corpus.harvest import Options, harvest, like_stored
-    from codewm.corpus.store import read
     from codewm.model.evaluation.held_out import Source
 
-    with Repository.open(place) as repository, ExitStack() as stack:
-        chosen = config.for_repository(repository, {}).harvest
-
-        def bar(total: int) -> Callable[[int], object] | None:
-            return None if quiet else stack.enter_context(console.progress("harvesting", total)).advance
-
-        options = Options(window=chosen.window, action=chosen.action, merges=chosen.merges, jobs=chosen.jobs)
-        result = harvest(repository, like_stored(repository, options), None, bar)
-        table = result.store.table if result.store is not None else read(result.path)
+    with Repository.open(place) as repository:
+        table, _ = up_to_date(repository, quiet)
         top = repository.work_tree or repository.git_dir
         name = table.repositories[0].name if table.repositories else top.name
         return Source(name, table, {name: place})

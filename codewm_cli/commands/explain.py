@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from codewm.cli import config, console
-from codewm.corpus.errors import UserError
+from codewm.cli.options import ModelChoice, known_format, one_change
 
 FORMATS = ("text", "json")
 
@@ -22,12 +22,7 @@ def run(
         bool, typer.Option("--worktree", help="Explain tracked files as they are on disk.")
     ] = False,
     repo: Annotated[Path, typer.Option("--repo", help="A folder inside the repository.")] = Path(),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model file, or 'base' for the shipped one. Default: local, else base."
-        ),
-    ] = None,
+    model: ModelChoice = None,
     units: Annotated[
         int, typer.Option("--units", min=1, help="Explain so many units, the most surprising first.")
     ] = 3,
@@ -44,33 +39,21 @@ def run(
     where the edit took the unit against where it was expected to; the past edits most like it and what became of
     them (as known today); and what would have been usual. Brings the chains up to date first.
     """
-    if sum((revision is not None, staged, worktree)) > 1:
-        raise UserError("a commit, --staged and --worktree exclude each other", "name one of them")
-    if form not in FORMATS:
-        raise UserError(f"there is no format '{form}'", f"write one of {', '.join(FORMATS)}")
-    from dataclasses import replace
-
+    target = one_change(revision, staged, worktree)
+    known_format(form, FORMATS)
+    from codewm.cli.commands.score import scoring
     from codewm.cli.report import explain as write
     from codewm.corpus.git import Repository
-    from codewm.corpus.history import HistoryLimit
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.explain import ExplainSettings, explain
     from codewm.model.scoring.fate import Fates
-    from codewm.model.scoring.score import Target
-    from codewm.model.scoring.settings import ScoreSettings
-
-    kind = "staged" if staged else "worktree" if worktree else "range"
-    target = Target(kind, None if staged or worktree else revision or "HEAD")
 
     def warn(text: str) -> None:
         if not quiet:
             console.warn(text)
 
     with Repository.open(repo) as repository:
-        configured = config.for_repository(repository, {}).score
-        settings = ScoreSettings()
-        if configured.history is not None:
-            settings = replace(settings, history=HistoryLimit(configured.history))
+        settings = scoring(config.for_repository(repository, {}).score)
         chosen = load_model(repository.data_dir, model)
 
         def fates() -> Fates:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from codewm.cli import console
+from codewm.cli.options import known_format
 from codewm.corpus.errors import UserError
 
 FORMATS = ("text", "json")
@@ -49,8 +50,7 @@ def run(
     """
     if sum((revision is not None, staged, worktree, observe)) > 1:
         raise UserError("a commit, --staged, --worktree and --observe exclude each other", "name one of them")
-    if form not in FORMATS:
-        raise UserError(f"there is no format '{form}'", f"write one of {', '.join(FORMATS)}")
+    known_format(form, FORMATS)
     if revision is not None and ".." in revision:
         raise UserError(f"'{revision}' is a range", "name one commit; its changes are looked at together")
     from codewm.cli.report import impact as write

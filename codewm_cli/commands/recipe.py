@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codewm.cli import console
+from codewm.cli import config, console
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ def settings(steps: int | None, seed: int, device: str, pairs: Sequence[str]) ->
     values: dict[str, Any] = {"seed": seed, "device": device}
     if steps is not None:
         values["steps"] = steps
-    for pair in pairs:
-        key, _, text = pair.partition("=")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
+    return values | config.key_values(pairs)
 
 
 def train(

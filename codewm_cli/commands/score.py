@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codewm.cli import config, console
+from codewm.cli.options import ModelChoice, known_format
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from codewm.corpus.git import Repository
     from codewm.model.scoring.report import Report
     from codewm.model.scoring.risk import Risk
+    from codewm.model.scoring.settings import ScoreSettings
 
 FORMATS = ("table", "json", "jsonl")
 
@@ -31,12 +33,7 @@ def run(
         bool, typer.Option("--worktree", help="Score tracked files as they are on disk.")
     ] = False,
     repo: Annotated[Path, typer.Option("--repo", help="A folder inside the repository.")] = Path(),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model file, or 'base' for the shipped one. Default: local, else base."
-        ),
-    ] = None,
+    model: ModelChoice = None,
     form: Annotated[
         str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Output format.")
     ] = None,
@@ -85,8 +82,7 @@ def run(
     with Repository.open(repo) as repository:
         settings = config.for_repository(repository, {"score.fail-above": fail_above}).score
         shape = form or settings.format
-        if shape not in FORMATS:
-            raise UserError(f"there is no format '{shape}'", f"write one of {', '.join(FORMATS)}")
+        known_format(shape, FORMATS)
         if budget is None and settings.alert_budget is not None:
             budget = parse_budget(f"{settings.alert_budget:g}/100")
         report = report_on(repository, target, merges, model, settings, budget, quiet)
@@ -111,19 +107,15 @@ def report_on(
     """Score the target (range, staged, worktree) with the settings as resolved; leaves the calibration cached."""
     from dataclasses import replace
 
-    from codewm.corpus.history import HistoryLimit
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.score import Target, score
-    from codewm.model.scoring.settings import ScoreSettings
 
     revisions, staged, worktree = target
     if staged or worktree:
         what = Target("staged" if staged else "worktree")
     else:
         what = Target(revisions=revisions or settings.range, merges=merges)
-    wanted = ScoreSettings()
-    if settings.history is not None:
-        wanted = replace(wanted, history=HistoryLimit(settings.history))
+    wanted = scoring(settings)
     if budget is not None:
         wanted = replace(wanted, alert_budget=budget)
     chosen = load_model(repository.data_dir, model)
@@ -133,6 +125,16 @@ def report_on(
             console.warn(text)
 
     return score(repository, what, chosen, wanted, warn)
+
+
+def scoring(configured: Configured) -> ScoreSettings:
+    """How to score, as a repository is configured."""
+    from codewm.corpus.history import HistoryLimit
+    from codewm.model.scoring.settings import ScoreSettings
+
+    if configured.history is None:
+        return ScoreSettings()
+    return ScoreSettings(history=HistoryLimit(configured.history))
 
 
 def _print(report: Report, shape: str, quiet: bool, risks: Mapping[str, Risk] | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from codewm.cli import console
-from codewm.corpus.errors import UserError
+from codewm.cli.options import ModelChoice, known_format, one_change
 
 FORMATS = ("text", "json")
 
@@ -20,12 +20,7 @@ def run(
     staged: Annotated[bool, typer.Option("--staged", help="What is staged for commit.")] = False,
     worktree: Annotated[bool, typer.Option("--worktree", help="Tracked files as they are on disk.")] = False,
     repo: Annotated[Path, typer.Option("--repo", help="A folder inside the repository.")] = Path(),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model file, or 'base' for the shipped one. Default: local, else base."
-        ),
-    ] = None,
+    model: ModelChoice = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Past edits of each unit.")] = 5,
     units: Annotated[int, typer.Option("--units", min=1, help="Units of the change, the largest first.")] = 5,
     form: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Output format.")] = "text",
@@ -36,22 +31,14 @@ def run(
     Alike is the direction in which the model sees a unit move, not the text: with the commit's subject and, where
     a later commit says so, that it was reverted. Needs neither a harvest nor a trained model.
     """
-    if sum((revision is not None, staged, worktree)) > 1:
-        raise UserError("a commit, --staged and --worktree exclude each other", "name one of them")
-    if form not in FORMATS:
-        raise UserError(f"there is no format '{form}'", f"write one of {', '.join(FORMATS)}")
+    target = one_change(revision, staged, worktree)
+    known_format(form, FORMATS)
     from codewm.cli.report import similar as write
     from codewm.corpus.git import Repository
     from codewm.model.scoring.engine_model import load_model
-    from codewm.model.scoring.score import Target
     from codewm.model.scoring.similar import similar
 
     with Repository.open(repo) as repository:
-        target = (
-            Target("staged" if staged else "worktree")
-            if staged or worktree
-            else Target(revisions=revision or "HEAD")
-        )
         found = similar(
             repository, target, load_model(repository.data_dir, model), count=count, units=units,
             warn=lambda text: None if quiet else console.warn(text),

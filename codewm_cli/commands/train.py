@@ -258,13 +258,7 @@ def _settings(
     values: dict[str, Any] = {"start": start, "seed": seed, "device": device}
     if minutes is not None or steps is not None:
         values |= {"minutes": minutes, "steps": steps}
-    for pair in pairs:
-        key, _, text = pair.partition("=")
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return from_mapping(TrainConfig, values)
+    return from_mapping(TrainConfig, values | config.key_values(pairs))
 
 
 def _train(
