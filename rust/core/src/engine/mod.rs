@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use crate::batch::on_threads;
 use crate::error::{Error, Result};
-use crate::place::{RANGES, ranges};
+use crate::place::ranges;
 use crate::vocab::PAD;
 use encoder::{Asked, Block, Encoder, Ranges, Scratch, Trunk};
 use format::ModelFile;
@@ -117,45 +117,41 @@ impl Engine {
         }
         let places = self.places(units, edited, actions)?;
         let asked = places.asked(units);
+        let (range, read) = (self.config.reading, self.config.read());
         let mut out = vec![0.0; units.len() * width];
-        let mut means = vec![0.0; edited.len() * RANGES * width];
+        let mut values = vec![0.0; edited.len() * read];
         let mut work = Vec::new();
-        let (mut rest, mut rows, mut read) = (&asked[..], &mut out[..], &mut means[..]);
+        let (mut rest, mut rows, mut reads) = (&asked[..], &mut out[..], &mut values[..]);
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(chunk_len(rest));
             let (chunk_rows, later_rows) = rows.split_at_mut(chunk.len() * width);
             let edits: usize = chunk.iter().map(|a| a.edits.len()).sum();
-            let (chunk_read, later_read) = read.split_at_mut(edits * RANGES * width);
-            work.push((chunk, chunk_rows, chunk_read));
-            (rest, rows, read) = (later, later_rows, later_read);
+            let (chunk_reads, later_reads) = reads.split_at_mut(edits * read);
+            work.push((chunk, chunk_rows, chunk_reads));
+            (rest, rows, reads) = (later, later_rows, later_reads);
         }
+        let encode =
+            |scratch: &mut Scratch, asked: &[Asked<'_>], rows: &mut [f32], reads: &mut [f32]| {
+                let mut means = vec![0.0; reads.len() / range * width];
+                self.encoder.encode(asked, rows, &mut means, scratch);
+                let reads = RowsMut::new(reads, range);
+                self.reading
+                    .apply(Rows::new(&means, width), reads, Write::Store);
+            };
         if threads == 1 || work.len() < 2 {
             let mut scratch = Scratch::default();
-            for (asked, rows, read) in work {
-                self.encoder.encode(asked, rows, read, &mut scratch);
+            for (asked, rows, reads) in work {
+                encode(&mut scratch, asked, rows, reads);
             }
         } else {
             on_threads(threads, move || {
-                work.into_par_iter().for_each_init(
-                    Scratch::default,
-                    |scratch, (asked, rows, read)| {
-                        self.encoder.encode(asked, rows, read, scratch);
-                    },
-                );
+                work.into_par_iter()
+                    .for_each_init(Scratch::default, |scratch, (asked, rows, reads)| {
+                        encode(scratch, asked, rows, reads)
+                    });
                 Ok(())
             })?;
         }
-        let read = self.config.read();
-        let mut values = vec![0.0; edited.len() * read];
-        let by_edit = means.par_chunks(CHUNK_ROWS * RANGES * width);
-        values
-            .par_chunks_mut(CHUNK_ROWS * read)
-            .zip(by_edit)
-            .for_each(|(out, means)| {
-                let out = RowsMut::new(out, self.config.reading);
-                self.reading
-                    .apply(Rows::new(means, width), out, Write::Store);
-            });
         let values = places.in_order(&values, read);
         Ok((check_result(out, width)?, check_result(values, read)?))
     }
