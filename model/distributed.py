@@ -7,6 +7,7 @@ the whole batch, contrast included. Only the first process writes and speaks.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,10 @@ def join(device: str) -> Group:
         return ALONE
     cuda = torch.device(device).type == "cuda"
     if not dist.is_initialized():
+        # The first step of an optimiser imports this module, and its functions take the group of that moment as their
+        # default: imported while there is one, they would keep its threads alive beyond `leave`.
+        importlib.import_module("torch.distributed.nn.functional")
+
         dist.init_process_group("nccl" if cuda else "gloo")
     group = Group(dist.get_rank(), dist.get_world_size())
     if cuda:
@@ -88,6 +93,6 @@ def join(device: str) -> Group:
 
 
 def leave() -> None:
-    """Part from the group, if there is one."""
+    """Part from the group, if there is one, and end its threads: one that outlives the interpreter aborts us."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

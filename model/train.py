@@ -28,7 +28,7 @@ from codewm.model import export
 from codewm.model.batches import TrainingData
 from codewm.model.checkpoint import RunFolder, load_tensors, write_atomic
 from codewm.model.config import ModelConfig, TrainConfig, from_json, to_json
-from codewm.model.distributed import join
+from codewm.model.distributed import join, leave
 from codewm.model.dynamics import Best, Targets, cache_targets, foresee
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.suite import held_out_table
@@ -190,6 +190,8 @@ def train(
     steps = sum(pace.step for pace in paces)
     if interrupted and (targets is None or not folder.weights.is_file()):
         return Outcome(folder.path, None, [], True, best.r2, steps)
+    if not interrupted:  # else a process may still wait for what another would add, and parting would wait, too
+        leave()
     if not group.first:
         return Outcome(folder.path, None, [], interrupted, best.r2, steps)
     assert targets is not None

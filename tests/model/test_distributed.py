@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.model.synthetic import TINY_SHAPE, edit_table, tiny_config
-from codewm.model import distributed, teacher
+from codewm.model import teacher
 from codewm.model.batches import prepare
 from codewm.model.checkpoint import RunFolder
 from codewm.model.train import train
@@ -34,9 +34,8 @@ from codewm.model.train import train
 teacher.STEP_EVERY = 1
 config = tiny_config(steps=24, edits_per_step=65)
 outcome = train(prepare([edit_table(400)], config), config, RunFolder(Path(sys.argv[1])), shape=TINY_SHAPE)
-# What only one process does must not be waited for by the others.
-print(len(outcome.rows), outcome.best_validation_r2)
-distributed.leave()
+threads = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+print(len(outcome.rows), outcome.best_validation_r2, *sorted(t for t in threads if "gloo" in t))
 """
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +55,9 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     assert trained(alone, sys.executable)[0][0] != "0"
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     said = trained(together, *launcher)
-    assert sorted(rows != "0" for rows, _ in said) == [False, True], "one process has the table"
+    assert sorted(rows != "0" for rows, *_ in said) == [False, True], "one process has the table"
+    # A thread of the group that lives on when the interpreter ends aborts its process, now and then.
+    assert [threads for _, _, *threads in said] == [[], []]
 
     def norms(folder: Path) -> list[float]:
         events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
