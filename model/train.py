@@ -190,7 +190,9 @@ def train(
     steps = sum(pace.step for pace in paces)
     if interrupted and (targets is None or not folder.weights.is_file()):
         return Outcome(folder.path, None, [], True, best.r2, steps)
-    if not interrupted:  # else a process may still wait for what another would add, and parting would wait, too
+    if (
+        not interrupted
+    ):  # else a process may still wait for what another would add, and parting would wait, too
         leave()
     if not group.first:
         return Outcome(folder.path, None, [], interrupted, best.r2, steps)
