@@ -1,7 +1,7 @@
-"""Trained weights in, the engine's one safetensors file out (format codewm.model/3), f32 or int8.
+"""Trained weights in, the engine's one safetensors file out (format codewm.model/4), f32 or int8.
 
-int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t, x and r stay f32:
-they whiten, so their small directions matter as much as their large ones.
+int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t, x and r are f16, their
+rows scaled likewise (absmax): they whiten, so their small directions matter as much as their large ones.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ from codewm.corpus.errors import UserError
 from codewm.model.checkpoint import load_tensors, write_atomic
 from codewm.model.config import ModelConfig, from_json, from_mapping
 
-FORMAT = "codewm.model/3"
+FORMAT = "codewm.model/4"
 QUANTS = ("f32", "int8")
 
 
-def quantised(name: str, tensor: Tensor) -> bool:
-    """Whether int8 export stores this tensor as I8."""
-    return (
-        tensor.ndim == 2
-        and name.endswith(".weight")
-        and not name.startswith(("target.", "state.", "reading."))
-    )
+def quantised(name: str, tensor: Tensor) -> torch.dtype:
+    """What int8 export stores this tensor as."""
+    if tensor.ndim != 2 or not name.endswith(".weight"):
+        return torch.float32
+    return torch.float16 if name.startswith(("target.", "state.", "reading.")) else torch.int8
 
 
-def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight [out, in] f32 -> (I8 [out, in], scale f32 [out]) with weight ~ I8 * scale."""
-    scale = weight.abs().amax(1) / 127.0
-    safe = scale.clamp_min(1e-12)
-    return (weight / safe[:, None]).round().clamp(-127, 127).to(torch.int8), safe.float()
+def quantise_rows(weight: Tensor, dtype: torch.dtype = torch.int8) -> tuple[Tensor, Tensor]:
+    """weight [out, in] f32 -> (I8 or F16 [out, in], scale f32 [out]) with weight ~ what is stored * scale."""
+    largest = 127.0 if dtype == torch.int8 else 1.0
+    scale = (weight.abs().amax(1) / largest).clamp_min(1e-12)
+    stored = weight / scale[:, None]
+    if dtype == torch.int8:
+        stored = stored.round().clamp(-127, 127)
+    return stored.to(dtype), scale.float()
 
 
 def engine_tensors(weights: Mapping[str, Tensor], quant: str) -> dict[str, Tensor]:
@@ -47,10 +48,11 @@ def engine_tensors(weights: Mapping[str, Tensor], quant: str) -> dict[str, Tenso
     out: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         value = tensor.detach().cpu().float().contiguous()
-        if quant == "int8" and quantised(name, value):
-            out[name], out[name + ".scale"] = quantise_rows(value)
-        else:
+        dtype = quantised(name, value) if quant == "int8" else torch.float32
+        if dtype == torch.float32:
             out[name] = value
+        else:
+            out[name], out[name + ".scale"] = quantise_rows(value, dtype)
     return out
 
 
@@ -113,7 +115,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
     except (KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path.name} has no readable config", hint) from error
     weights = {
-        name: tensor.float() * tensors[name + ".scale"][:, None] if tensor.dtype == torch.int8 else tensor
+        name: tensor.float() * tensors[name + ".scale"][:, None] if name + ".scale" in tensors else tensor
         for name, tensor in tensors.items()
         if not name.endswith(".scale")
     }

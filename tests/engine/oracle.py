@@ -269,18 +269,21 @@ def rounded(w: Weights) -> tuple[Weights, Weights]:
     """The tensors of an int8 file, and the weights they stand for."""
     stored, meant = dict(w), dict(w)
     for name, value in w.items():
-        if value.ndim == 2 and name not in ("target.weight", "state.weight", "reading.weight"):
-            scale = value.abs().amax(1) / 127
-            whole = (value / scale[:, None]).round()
-            stored[name], stored[f"{name}.scale"] = whole.to(torch.int8), scale
-            meant[name] = whole * scale[:, None]
+        if value.ndim != 2:
+            continue
+        whitens = name in ("target.weight", "state.weight", "reading.weight")
+        scale = value.abs().amax(1) / (1 if whitens else 127)
+        shares = value / scale[:, None]
+        whole = shares.half() if whitens else shares.round().to(torch.int8)
+        stored[name], stored[f"{name}.scale"] = whole, scale
+        meant[name] = whole.float() * scale[:, None]
     return stored, meant
 
 
 def model_file(w: Weights, s: Shape, **metadata: str) -> bytes:
-    """A "codewm.model/3" file; f32, unless `quant` says otherwise and the weights are `rounded`."""
+    """A "codewm.model/4" file; f32, unless `quant` says otherwise and the weights are `rounded`."""
     header = {
-        "format": "codewm.model/3",
+        "format": "codewm.model/4",
         "config": json.dumps(vars(s)),
         "tokenizer_id": codewm_core.TOKENIZER_ID,
         "action": s.action,

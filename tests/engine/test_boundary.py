@@ -182,8 +182,8 @@ def test_damaged_and_foreign_files_are_refused(file: bytes) -> None:
     w = oracle.random_weights(SHAPE, seed=5)
     with pytest.raises(TokenizerMismatch, match="python-v0"):
         Engine.from_bytes(oracle.model_file(w, SHAPE, tokenizer_id="python-v0"))
-    with pytest.raises(ModelFormatError, match=r'"codewm\.model/2", expected "codewm\.model/3"'):
-        Engine.from_bytes(oracle.model_file(w, SHAPE, format="codewm.model/2"))
+    with pytest.raises(ModelFormatError, match=r'"codewm\.model/3", expected "codewm\.model/4"'):
+        Engine.from_bytes(oracle.model_file(w, SHAPE, format="codewm.model/3"))
     for name in ("encoder.norm.bias", "target.weight", "reading.bias", "critic.middle.weight"):
         with pytest.raises(ModelFormatError, match=f"{re.escape(name)} is missing"):
             Engine.from_bytes(oracle.model_file({k: v for k, v in w.items() if k != name}, SHAPE))

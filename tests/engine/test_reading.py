@@ -114,7 +114,7 @@ def test_int8_readings_are_those_of_the_rounded_weights(
     units: list[Unit], edits: tuple[NDArray[np.int64], F32], weights: oracle.Weights, r: torch.Tensor
 ) -> None:
     stored, meant = oracle.rounded(weights)
-    assert torch.equal(stored["reading.weight"], weights["reading.weight"]), "this map is not rounded"
+    assert stored["reading.weight"].dtype == torch.float16, "it whitens: its least directions count"
     rounded = codewm_core.Engine.from_bytes(oracle.model_file(stored, SHAPE, quant="int8"))
     got = rounded.read(*ragged(units), *edits)[1]
     assert_agree(got, oracle.read(meant, SHAPE, units, *edits), "r, int8")

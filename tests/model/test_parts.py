@@ -246,11 +246,14 @@ def test_export_round_trip(tmp_path: Path, quant: str) -> None:
     assert json.loads(metadata["config"]) == asdict(model.config)
     assert set(weights) == set(model.state_dict())
     for name, tensor in model.state_dict().items():
-        if quant == "int8" and export.quantised(name, tensor):
-            step = tensor.abs().amax(1, keepdim=True) / 127
-            assert ((weights[name] - tensor).abs() <= 0.5001 * step).all()
-        else:
-            assert torch.equal(weights[name], tensor), name
+        dtype = export.quantised(name, tensor) if quant == "int8" else torch.float32
+        # Half a step of the largest value of the row, which is 1 to f16 and 127 to int8; 2^-11 of it is f16's half step.
+        step = {torch.float32: 0.0, torch.int8: 1 / 127, torch.float16: 2**-10}[dtype]
+        largest = tensor.abs().amax(-1, keepdim=True)
+        assert ((weights[name] - tensor).abs() <= 0.5001 * step * largest).all(), name
+    if quant == "int8":
+        kinds = {dtype: n for n, t in model.state_dict().items() if (dtype := export.quantised(n, t))}
+        assert set(kinds) == {torch.float32, torch.int8, torch.float16}
     JEPA(config).load_state_dict(weights)
 
 
@@ -320,7 +323,7 @@ def test_the_command_on_a_real_history(git_repo: GitRepo, capsys: pytest.Capture
     assert body["schema"] == "codewm.eval/1"
     assert {"metric", "value", "interval", "n", "nulls"} <= set(body["rows"][0])
     model = git_repo.path / ".git" / "codewm" / "model.safetensors"
-    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/3"
+    assert codewm_core.Engine.from_file(str(model)).metadata["format"] == "codewm.model/4"
     assert main(["export", str(git_repo.path / "out.safetensors"), "--repo", where, "--quant", "f32"]) == 0
     assert (git_repo.path / "out.safetensors").stat().st_size > 2 * model.stat().st_size
 

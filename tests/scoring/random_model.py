@@ -72,7 +72,7 @@ def write_random_model(
     linear("critic.middle", critic, critic)
     linear("critic.out", 1, critic)
     metadata = {
-        "format": "codewm.model/3",
+        "format": "codewm.model/4",
         "config": json.dumps(CONFIG),
         "tokenizer_id": tokenizer_id,
         "action": "v15",

@@ -1,10 +1,11 @@
-//! Bytes of a "codewm.model/3" file in, checked f32 tensors by name out.
+//! Bytes of a "codewm.model/4" file in, checked f32 tensors by name out.
 //!
 //! A safetensors container whose metadata carries the configuration, the tokeniser id and the quantisation. Model
 //! files come from anywhere: every size is bounded before it is used, and nothing here panics on damaged bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::place::RANGES;
 
 /// The one format this build reads.
-pub const FORMAT: &str = "codewm.model/3";
+pub const FORMAT: &str = "codewm.model/4";
 
 /// Larger sizes are refused, so that products of two of them fit any integer that holds them.
 const MAX_SIZE: usize = 1 << 16;
@@ -95,7 +96,7 @@ impl Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quant {
     F32,
-    /// Matrices as I8 with one f32 scale per row.
+    /// Matrices as I8, those that whiten as F16, with one f32 scale per row.
     Int8,
 }
 
@@ -196,23 +197,52 @@ impl<'a> ModelFile<'a> {
 
     /// A matrix that quantised files store as I8 `[rows, columns]` and `<name>.scale` `[rows]`.
     pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>> {
+        self.scaled(name, rows, columns, Dtype::I8, 1, |b| f32::from(b[0] as i8))
+    }
+
+    /// A matrix that quantised files store as F16, scaled likewise: one whose small values count as much as its large
+    /// ones, because it whitens.
+    pub fn map(&mut self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>> {
+        self.scaled(name, rows, columns, Dtype::F16, 2, |b| {
+            f16::from_le_bytes([b[0], b[1]]).to_f32()
+        })
+    }
+
+    /// A matrix that quantised files store as `dtype` of `bytes` bytes and one scale for each row.
+    fn scaled(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        dtype: Dtype,
+        bytes: usize,
+        value: impl Fn(&[u8]) -> f32,
+    ) -> Result<Vec<f32>> {
         if self.quant == Quant::F32 {
             return self.plain(name, &[rows, columns]);
         }
-        let data = self.take(name, Dtype::I8, &[rows, columns])?;
+        let data = self.take(name, dtype, &[rows, columns])?;
         let scale_name = format!("{name}.scale");
         let scales = self.plain(&scale_name, &[rows])?;
-        // Half of f32's range: 127 times it stays finite.
-        if let Some(i) = scales.iter().position(|s| !(0.0..=1e36).contains(s)) {
+        // The largest values of either type, 127 and 65,504, times that stay finite.
+        if let Some(i) = scales.iter().position(|s| !(0.0..=1e33).contains(s)) {
             return Err(format_error(format!(
                 "tensor {scale_name} has {} at {i}",
                 scales[i]
             )));
         }
-        let rows = data.chunks_exact(columns).zip(scales);
-        Ok(rows
-            .flat_map(|(row, s)| row.iter().map(move |&b| f32::from(b as i8) * s))
-            .collect())
+        let values: Vec<f32> = data
+            .chunks_exact(bytes)
+            .enumerate()
+            .map(|(i, b)| value(b) * scales[i / columns])
+            .collect();
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(format_error(format!(
+                "tensor {name} has {} at {i}",
+                values[i]
+            )));
+        }
+        Ok(values)
     }
 
     /// Refuses a file with tensors that nobody asked for: it is not the model its config describes.

@@ -58,7 +58,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads a "codewm.model/3" file that was made with the given tokeniser.
+    /// Loads a "codewm.model/4" file that was made with the given tokeniser.
     pub fn from_bytes(bytes: &[u8], tokenizer_id: &str) -> Result<Self> {
         Self::from_bytes_for(Isa::detect(), bytes, tokenizer_id)
     }
@@ -74,9 +74,9 @@ impl Engine {
         };
         let (inputs, dim, latent) = (config.action_dim, config.dim, config.latent);
         let encoder = load.encoder("encoder", config.loops)?;
-        let target = load.plain_linear("target", config.width(), latent)?;
-        let state = load.plain_linear("state", config.width(), dim)?;
-        let reading = load.plain_linear("reading", config.width(), config.reading)?;
+        let target = load.map("target", config.width(), latent)?;
+        let state = load.map("state", config.width(), dim)?;
+        let reading = load.map("reading", config.width(), config.reading)?;
         let told = dim + config.read() + inputs;
         let read = 2 * dim + latent + inputs;
         let transition = Transition {
@@ -384,11 +384,9 @@ impl Loader<'_> {
         Ok(Linear::new(self.isa, &weight, inputs, bias))
     }
 
-    /// A layer that is stored as f32 in every quantisation: all that a score is made of passes through it.
-    fn plain_linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
-        let weight = self
-            .file
-            .plain(&format!("{name}.weight"), &[outputs, inputs])?;
+    /// A layer that whitens: all that a score is made of passes through it.
+    fn map(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        let weight = self.file.map(&format!("{name}.weight"), outputs, inputs)?;
         let bias = self.file.plain(&format!("{name}.bias"), &[outputs])?;
         Ok(Linear::new(self.isa, &weight, inputs, bias))
     }

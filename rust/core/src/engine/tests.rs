@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use half::f16;
 use proptest::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -111,9 +112,8 @@ fn write(tensors: &Tensors, metadata: HashMap<String, String>) -> Vec<u8> {
     let quantised = metadata["quant"] == "int8";
     let mut stored: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, (shape, values)) in tensors {
-        let matrix = shape.len() == 2
-            && name.ends_with(".weight")
-            && !["target.weight", "state.weight", "reading.weight"].contains(&name.as_str());
+        let matrix = shape.len() == 2 && name.ends_with(".weight");
+        let whitens = ["target.weight", "state.weight", "reading.weight"].contains(&name.as_str());
         if !(quantised && matrix) {
             let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             stored.push((name.clone(), Dtype::F32, shape.clone(), bytes));
@@ -121,12 +121,20 @@ fn write(tensors: &Tensors, metadata: HashMap<String, String>) -> Vec<u8> {
         }
         let (mut scales, mut bytes) = (Vec::new(), Vec::new());
         for row in values.chunks(shape[1]) {
-            let scale = row.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0;
+            let most = row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let scale = if whitens { most } else { most / 127.0 };
             scales.extend(scale.to_le_bytes());
-            bytes.extend(row.iter().map(|v| (v / scale).round() as i8 as u8));
+            for v in row {
+                if whitens {
+                    bytes.extend(f16::from_f32(v / scale).to_le_bytes());
+                } else {
+                    bytes.push((v / scale).round() as i8 as u8);
+                }
+            }
         }
         stored.push((format!("{name}.scale"), Dtype::F32, vec![shape[0]], scales));
-        stored.push((name.clone(), Dtype::I8, shape.clone(), bytes));
+        let dtype = if whitens { Dtype::F16 } else { Dtype::I8 };
+        stored.push((name.clone(), dtype, shape.clone(), bytes));
     }
     let views = stored.iter().map(|(name, dtype, shape, bytes)| {
         (
@@ -366,9 +374,9 @@ fn foreign_and_inconsistent_files_are_named() {
         m.insert(key.to_owned(), value.to_owned());
         message(load(&write(&good, m)))
     };
-    let older = with("format", "codewm.model/2");
+    let older = with("format", "codewm.model/3");
     assert!(
-        older.contains("\"codewm.model/2\", expected \"codewm.model/3\""),
+        older.contains("\"codewm.model/3\", expected \"codewm.model/4\""),
         "{older}"
     );
     assert!(with("quant", "q4").contains("q4"));

@@ -183,7 +183,7 @@ class Engine:
     def from_file(path: str | PathLike[str]) -> Engine: ...
     @staticmethod
     def from_bytes(data: bytes) -> Engine:
-        """Check a "codewm.model/3" file. Raises `ModelFormatError` and `TokenizerMismatch`."""
+        """Check a "codewm.model/4" file. Raises `ModelFormatError` and `TokenizerMismatch`."""
     @property
     def config(self) -> dict[str, Any]: ...
     @property
