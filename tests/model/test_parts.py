@@ -247,7 +247,7 @@ def test_export_round_trip(tmp_path: Path, quant: str) -> None:
     assert set(weights) == set(model.state_dict())
     for name, tensor in model.state_dict().items():
         dtype = export.quantised(name, tensor) if quant == "int8" else torch.float32
-        # Half a step of the largest value of the row, which is 1 to f16 and 127 to int8; 2^-11 of it is f16's half step.
+        # Half a step of the row's largest value, which is 127 steps of int8 and at most 2^10 of f16.
         step = {torch.float32: 0.0, torch.int8: 1 / 127, torch.float16: 2**-10}[dtype]
         largest = tensor.abs().amax(-1, keepdim=True)
         assert ((weights[name] - tensor).abs() <= 0.5001 * step * largest).all(), name
