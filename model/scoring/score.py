@@ -20,9 +20,9 @@ import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import reasons
-from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unit_vectors, unresolved
+from codewm.model.scoring import reasons, standing
+from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
@@ -31,9 +31,12 @@ from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
+from codewm.model.scoring.standing import Matched
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codewm.corpus.git import CommitRecord, Repository
     from codewm.corpus.table import EditTable
 
@@ -76,7 +79,8 @@ def score(
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, known = measured(table, past, model, settings)
-    judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
+    reference, kept = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
+    judged = judge(edits, table.commits.lines_added, past, reference, settings, kept)
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
     return Report(
@@ -148,8 +152,9 @@ def judge(
     past: Past,
     reference: Reference | None,
     settings: ScoreSettings,
+    kept: Path | None = None,
 ) -> Judged:
-    """Turn raw channels into p-values, surprises and scores."""
+    """Turn raw channels into p-values, surprises and scores; `kept` is where `standing` may be from and go to."""
     history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
     own_edits, own_commits = len(history), len(np.unique(history.commit))
     if reference is not None:
@@ -158,18 +163,17 @@ def judge(
         history_lines = np.concatenate([history_lines, reference.lines_added])
     cal = settings.calibration
     k = cal.neighbours
-    old, new = _Matched(history), _Matched(edits)
-    before, now = {}, {}
-    for i, name in enumerate(CHANNELS):
-        reference_sample, sample = old.sample(history.channels[:, i]), new.sample(edits.channels[:, i])
-        before[name] = calibrate(reference_sample, reference_sample, k, cal, own=True)
-        now[name] = calibrate(sample, reference_sample, k, cal)
-    past_odds = evidence({name: c.p_tail for name, c in before.items()}, settings.combine)
+    old, new = Matched(history), Matched(edits)
+    if kept is None:
+        stands = standing.standing(history, history_lines, settings)
+    else:
+        stands = standing.recalled(kept, history, history_lines, settings)
+    now = {
+        name: calibrate(new.sample(edits.channels[:, i]), old.sample(history.channels[:, i]), k, cal)
+        for i, name in enumerate(CHANNELS)
+    }
     odds = evidence({name: c.p_tail for name, c in now.items()}, settings.combine)
-    past_sample = old.sample(past_odds)
-    past_units = calibrate(past_sample, past_sample, k, cal, own=True)
-    units = calibrate(new.sample(odds), past_sample, k, cal)
-    past_commits = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
+    units = calibrate(new.sample(odds), old.sample(stands.odds), k, cal)
     commits = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
     return Judged(
         channels=now,
@@ -178,7 +182,7 @@ def judge(
         score=surprise(commits),
         commits=calibrate(
             single_stratum(commits, log_size(lines_added)),
-            single_stratum(past_commits, log_size(history_lines)),
+            single_stratum(stands.commits, log_size(history_lines)),
             cal.commit_neighbours,
             cal,
         ),
@@ -194,16 +198,6 @@ def _recent(edits: Edits, commits: int) -> Edits:
     if len(scored) <= commits:
         return edits
     return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
-
-
-class _Matched:
-    """Edits with what they are matched on."""
-
-    def __init__(self, edits: Edits) -> None:
-        self._sizes, self._strata = log_size(edits.size), strata(edits)
-
-    def sample(self, values: Floats) -> Sample:
-        return Sample(values, self._sizes, self._strata)
 
 
 def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
