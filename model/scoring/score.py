@@ -20,12 +20,13 @@ import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import reasons, standing
+from codewm.model.scoring import landings, reasons, standing
 from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
+from codewm.model.scoring.landings import Kept, highest
 from codewm.model.scoring.ngrams import lores_of_tree
 from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
@@ -78,9 +79,9 @@ def score(
         lores = lores_of_tree(repo, records[0].oid, settings.tokens)
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
-    edits, known = measured(table, past, model, settings)
-    reference, kept = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
-    judged = judge(edits, table.commits.lines_added, past, reference, settings, kept)
+    edits, known = measured(table, past, model, settings, Kept(repo.data_dir / landings.FILE_NAME, model))
+    reference, place = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
+    judged = judge(edits, table.commits.lines_added, past, reference, settings, place)
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
     return Report(
@@ -152,9 +153,9 @@ def judge(
     past: Past,
     reference: Reference | None,
     settings: ScoreSettings,
-    kept: Path | None = None,
+    place: Path | None = None,
 ) -> Judged:
-    """Turn raw channels into p-values, surprises and scores; `kept` is where `standing` may be from and go to."""
+    """Turn raw channels into p-values, surprises and scores; `place` is where the past's `standing` is kept."""
     history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
     own_edits, own_commits = len(history), len(np.unique(history.commit))
     if reference is not None:
@@ -164,10 +165,10 @@ def judge(
     cal = settings.calibration
     k = cal.neighbours
     old, new = Matched(history), Matched(edits)
-    if kept is None:
+    if place is None:
         stands = standing.standing(history, history_lines, settings)
     else:
-        stands = standing.recalled(kept, history, history_lines, settings)
+        stands = standing.recalled(place, history, history_lines, settings)
     now = {
         name: calibrate(new.sample(edits.channels[:, i]), old.sample(history.channels[:, i]), k, cal)
         for i, name in enumerate(CHANNELS)
@@ -375,7 +376,7 @@ class _Writer:
             return ()
         direction = unit_vectors(self.edits.displacement[i : i + 1])[0]
         similarity = self._directions @ direction
-        nearest = np.argsort(-similarity, kind="stable")[: self.settings.neighbours_shown]
+        nearest = highest(similarity, self.settings.neighbours_shown)
         past = self.past
         return tuple(
             Neighbour(

@@ -102,7 +102,9 @@ def _read(place: Path) -> list[dict[str, object]]:
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         return []
     entries = stored.get("standings")
-    return [e for e in entries if isinstance(e, dict)][:KEPT] if isinstance(entries, list) else []
+    if not isinstance(entries, list):
+        return []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("key"), str)][:KEPT]
 
 
 def _entry(key: str, found: Standing) -> dict[str, object]:
