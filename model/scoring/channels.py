@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import is_among
 from codewm.corpus.history import Names, Replay, replay
 from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring.landings import Kept, landings
@@ -262,7 +263,7 @@ def unresolved(table: EditTable) -> NDArray[np.bool_]:
 def _defined(table: EditTable, place: NDArray[np.int64], how: int = core.NAME_BOUND) -> NDArray[np.bool_]:
     """[K] some use of the same name in the same place [K] (a commit, a file of a commit) binds it."""
     key = place * max(len(table.names), 1) + table.name_ids
-    return np.isin(key, key[(table.name_flags & how) != 0])
+    return is_among(key, key[(table.name_flags & how) != 0])
 
 
 def _sink_weights(table: EditTable) -> Floats:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import distinct
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
@@ -157,7 +158,7 @@ def judge(
 ) -> Judged:
     """Turn raw channels into p-values, surprises and scores; `place` is where the past's `standing` is kept."""
     history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
-    own_edits, own_commits = len(history), len(np.unique(history.commit))
+    own_edits, own_commits = len(history), len(distinct(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
         history = concatenate_raw(history, reference.edits, shift)
@@ -195,7 +196,7 @@ def judge(
 
 def _recent(edits: Edits, commits: int) -> Edits:
     """The edits of the latest commits that have any."""
-    scored = np.unique(edits.commit)
+    scored = distinct(edits.commit)
     if len(scored) <= commits:
         return edits
     return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
@@ -216,7 +217,7 @@ _NOT_COMPARED = ("displacement", "net", "action")
 def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Reference | None:
     """The base model's sample, where the repository's own past is too short to stand alone."""
     enough = settings.calibration
-    if len(past.edits) >= enough.little_edits and len(np.unique(past.edits.commit)) >= enough.little_commits:
+    if len(past.edits) >= enough.little_edits and len(distinct(past.edits.commit)) >= enough.little_commits:
         return None
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
