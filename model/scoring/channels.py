@@ -135,6 +135,12 @@ def measure(
     return edits, seen
 
 
+def changes_of(flags: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """[N] flags of edits -> [N] index into `CHANGES`."""
+    gone = np.where(flags & core.FLAG_DELETED, 1, 2)
+    return np.where(flags & core.FLAG_CREATED, 0, gone).astype(np.uint8)
+
+
 def take(edits: Edits, index: NDArray[np.int64]) -> Edits:
     """Return the edits of the given rows."""
     return Edits(**{name: values[index] for name, values in vars(edits).items()})
@@ -172,7 +178,7 @@ def assemble(
         row=rows,
         commit=table.commit[rows],
         size=table.tokens_added[rows] + table.tokens_removed[rows],
-        change=np.where(created, 0, np.where(deleted, 1, 2)).astype(np.uint8),
+        change=changes_of(flags),
         kind=table.kind[rows],
         test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
         channels=np.column_stack([raw.get(name, nothing) for name in CHANNELS]),
