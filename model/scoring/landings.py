@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.corpus.atomic import replace_file
+from codewm.model.packing import pack, unpack
 from codewm_core import _core
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ FILE_NAME = "landings.safetensors"
 KEPT = 2_000
 """Edits kept, the latest ones."""
 _DIGEST = 16
+_COLUMNS = ("actual", "predicted", "doubt")
 
 
 def landings(
@@ -69,8 +71,8 @@ class Kept:
     def __init__(self, place: Path, model: ScoringModel) -> None:
         # Another build of the core may add up in another order.
         build = Path(_core.__file__).stat()
-        said = (SCHEMA, build.st_size, build.st_mtime_ns, core.TOKENIZER_ID, model.digest)
-        self._place, self._model = place, hashlib.sha256(repr(said).encode()).digest()
+        said = (build.st_size, build.st_mtime_ns, core.TOKENIZER_ID, model.digest)
+        self._place, self._model = place, repr(said)
         self._keys: list[bytes] = []
         self._values: Landings | None = None
         found = _load(place, self._model)
@@ -125,32 +127,18 @@ def _keys(table: EditTable, rows: NDArray[np.int64]) -> list[bytes]:
     return keys
 
 
-def _check(model: bytes, keys: bytes, values: Landings) -> NDArray[np.uint8]:
-    hasher = hashlib.sha256(model + keys)
-    for part in values:
-        hasher.update(np.ascontiguousarray(part))
-    return np.frombuffer(hasher.digest(), np.uint8)
+def _save(place: Path, model: str, keys: bytes, values: Landings) -> None:
+    arrays = dict(zip(_COLUMNS, values, strict=True)) | {"keys": np.frombuffer(keys, np.uint8)}
+    replace_file(place, pack(arrays, SCHEMA, {"model": model}))
 
 
-def _save(place: Path, model: bytes, keys: bytes, values: Landings) -> None:
-    from safetensors.numpy import save
-
-    actual, predicted, doubt = (np.ascontiguousarray(v) for v in values)
-    stored = {"actual": actual, "predicted": predicted, "doubt": doubt, "keys": np.frombuffer(keys, np.uint8)}
-    replace_file(place, save({**stored, "check": _check(model, keys, values)}))
-
-
-def _load(place: Path, model: bytes) -> tuple[bytes, Landings] | None:
+def _load(place: Path, model: str) -> tuple[bytes, Landings] | None:
     """What the file holds; None where there is none, or it is damaged, or of another model."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        stored = load(place.read_bytes())
-        keys = stored["keys"].tobytes()
-        values = stored["actual"], stored["predicted"], stored["doubt"]
-        check = stored["check"].tobytes()
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        found = unpack(place.read_bytes(), SCHEMA)
+        if found is None or found[1]["model"] != model:
+            return None
+        actual, predicted, doubt = (found[0][name] for name in _COLUMNS)
+        return found[0]["keys"].tobytes(), (actual, predicted, doubt)
+    except (OSError, KeyError, ValueError, RecursionError):
         return None
-    whole = all(len(v) * _DIGEST == len(keys) for v in values)
-    return (keys, values) if whole and check == _check(model, keys, values).tobytes() else None
