@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 CLEAN, FINDINGS, USAGE, BUG, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
+# Objects made between two searches for garbage. Start-up makes many, and none of them is garbage.
+GARBAGE = 100_000
 # Newer typers carry click inside, older ones import it; the grandparent of BadParameter is right either way.
 _ClickException: type[BaseException] = typer.BadParameter.__mro__[2]
 
@@ -103,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Then it ends the process, too.
     """
     collects = gc.isenabled()
+    if argv is None:
+        gc.set_threshold(GARBAGE)
     status = _run(argv)
     if argv is None:
         _end(status)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codewm.cli import console
+from codewm.cli import config, console
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def train_head(repo: Path, as_json: bool, quiet: bool) -> int:
             "the risk head needs scikit-learn, which is not installed", "pip install 'codewm[risk]'"
         )
     from codewm.cli.chains import up_to_date
+    from codewm.cli.commands.score import scoring
     from codewm.cli.report import risk as write
     from codewm.corpus.fixes import known_fixes
     from codewm.corpus.git import Repository
@@ -36,13 +37,12 @@ def train_head(repo: Path, as_json: bool, quiet: bool) -> int:
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.fate import Fates
     from codewm.model.scoring.replay import ReplaySettings, judged, measured
-    from codewm.model.scoring.settings import ScoreSettings
 
     with Repository.open(repo) as repository:
         model = load_model(repository.data_dir, None)
         table, _ = up_to_date(repository, quiet)
         tip = table.commits.oid[-1]
-        settings, wanted = ScoreSettings(), ReplaySettings()
+        settings, wanted = scoring(config.for_repository(repository).score), ReplaySettings()
         console.say(f"measuring {len(table.commits):,} commits, unless done before", quiet)
         past = measured(repository, tip, model, settings, wanted)
         first = len(table.commits) - len(past)

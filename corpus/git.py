@@ -342,7 +342,7 @@ class Repository:
 
     def tree_python_blobs(self, rev: str) -> list[tuple[bytes, str, int]]:
         """List the Python files of a commit: path, object id, size in bytes (-1 if the file is not here)."""
-        asked = ("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", self.resolve(rev))
+        asked = ("ls-tree", "-r", "-z", "--long", "--full-tree", "--end-of-options", self._oid(rev))
         files = []
         for entry in split_nul([(self._fetching if self.may_fetch else self._objects).run(*asked)]):
             meta, _, path = entry.partition(b"\t")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import distinct
 from codewm.corpus.table import COMMIT_BOUNDARY
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def replay(known: Names, table: EditTable) -> Replay:
         before[low:high] = counts[ids]
         fresh = new_here[low:high]
         # A file counts a name once, in however many of its units the name turns up.
-        pairs = np.unique(path[low:high][fresh] * width + ids[fresh])
+        pairs = distinct(path[low:high][fresh] * width + ids[fresh])
         learnt = (pairs % width).astype(np.int64)
         np.add.at(counts, learnt, 1)
         gained.append(hashes[learnt])

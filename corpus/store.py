@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.atomic import replacing
 from codewm.corpus.division import Division
 from codewm.corpus.errors import UserError
 from codewm.corpus.header import (
@@ -90,23 +91,15 @@ def write(
     """
     content, chunks = _content(dict(_arrays(table, ledger)), header, known or {}, keep)
     block = _head(header, *_digest(io.BytesIO(content)))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as raw:
+        with replacing(path, durable=True) as raw:
             raw.write(block)
             raw.write(memoryview(content)[HEADER_BYTES:])
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as e:
         raise UserError(
             f"cannot write '{path}': {e.strerror or e}", "make room, or name another place with --out"
         ) from e
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return chunks
 
 

@@ -37,18 +37,22 @@ def check(
     max_warnings: int,
     fail_above: float | None,
     model: str | None = None,
+    history: int | None = None,
 ) -> Outcome:
     """Score what is staged; warn above one percentile (0-100, size-matched), stop above the other.
 
-    `model` is a model file or 'base'; by default the local model, else the shipped one.
+    `model` is a model file or 'base'; by default the local model, else the shipped one. `history` is how many
+    past commits are compared with, None for the default.
     """
     if not any(change.path.endswith(b".py") for change in repo.staged().changes):
         return Outcome()
     # Only now is the engine worth its loading time.
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.score import Target, score
+    from codewm.model.scoring.settings import ScoreSettings
 
-    report = score(repo, Target(kind="staged"), load_model(repo.data_dir, model))
+    settings = ScoreSettings.of(history)
+    report = score(repo, Target(kind="staged"), load_model(repo.data_dir, model), settings)
     return judged(report, warn_above=warn_above, max_warnings=max_warnings, fail_above=fail_above)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codewm.cli import config, console
+from codewm.corpus.atomic import write_file
 from codewm.corpus.errors import UserError
 
 if TYPE_CHECKING:
@@ -284,13 +284,7 @@ def _plain(value: Any) -> Any:
 
 def _write_text(path: Path, text: str) -> None:
     """Replace a file in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_file(path, text.encode("utf-8"))
     except OSError as e:
         raise UserError(f"cannot write '{path}': {e.strerror or e}", "name another place") from e
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

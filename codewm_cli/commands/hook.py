@@ -118,13 +118,15 @@ def run(
 
         with Repository.open(repo) as repository:
             flags = {"hook.fail-above": fail_above, "hook.strict": strict}
-            settings = config.for_repository(repository, flags).hook
+            configured = config.for_repository(repository, flags)
+            settings = configured.hook
             strict = settings.strict
             outcome = pre_commit.check(
                 repository,
                 warn_above=settings.warn_above,
                 max_warnings=settings.max_warnings,
                 fail_above=settings.fail_above,
+                history=configured.score.history,
             )
     except Exception as e:
         if strict:

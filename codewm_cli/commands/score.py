@@ -129,12 +129,9 @@ def report_on(
 
 def scoring(configured: Configured) -> ScoreSettings:
     """How to score, as a repository is configured."""
-    from codewm.corpus.history import HistoryLimit
     from codewm.model.scoring.settings import ScoreSettings
 
-    if configured.history is None:
-        return ScoreSettings()
-    return ScoreSettings(history=HistoryLimit(configured.history))
+    return ScoreSettings.of(configured.history)
 
 
 def _print(report: Report, shape: str, quiet: bool, risks: Mapping[str, Risk] | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from codewm.cli import console
+from codewm.cli import config, console
 from codewm.cli.options import ModelChoice, known_format, one_change
 
 FORMATS = ("text", "json")
@@ -33,14 +33,16 @@ def run(
     """
     target = one_change(revision, staged, worktree)
     known_format(form, FORMATS)
+    from codewm.cli.commands.score import scoring
     from codewm.cli.report import similar as write
     from codewm.corpus.git import Repository
     from codewm.model.scoring.engine_model import load_model
     from codewm.model.scoring.similar import similar
 
     with Repository.open(repo) as repository:
+        settings = scoring(config.for_repository(repository).score)
         found = similar(
-            repository, target, load_model(repository.data_dir, model), count=count, units=units,
+            repository, target, load_model(repository.data_dir, model), settings, count=count, units=units,
             warn=lambda text: None if quiet else console.warn(text),
         )  # fmt: skip
     console.data(write.to_json(found) if form == "json" else write.to_text(found))

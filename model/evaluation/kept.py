@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from codewm.corpus.atomic import replacing
 from codewm.corpus.errors import UserError
 from codewm.model.evaluation.cases import Case
 from codewm.model.evaluation.replay import Scored
@@ -35,17 +34,11 @@ def save(path: Path, real: Scored, made: Scored) -> None:
         arrays |= {f"{name}.values.{k}": v for k, v in scored.values.items()}
         said = {"repository": scored.repository, "oid": scored.oid, "case": [list(c) for c in scored.case]}
         arrays[f"{name}.said"] = np.frombuffer(json.dumps(said).encode("ascii"), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             np.savez(file, **arrays)
-        temporary.replace(path)
     except OSError as e:
         raise UserError(f"cannot write '{path}': {e.strerror or e}", "name another folder by --work") from e
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[Scored, Scored] | None:

@@ -12,8 +12,8 @@ repository: what is fitted is fitted on other folds. Scores of commits need no k
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.atomic import replacing, write_file
 from codewm.corpus.errors import UserError
 from codewm.model.evaluation.cases import Case
 from codewm.model.evaluation.replay import Scored
@@ -56,15 +57,12 @@ def kind_of(case: Case) -> str:
 def write(folder: Path, labels: Iterable[Label], cases: Sequence[Scored]) -> None:
     """Write both files. Raises `UserError` where that is not possible."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{LABELS}.{os.getpid()}"
-        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.writer(file)
-            rows.writerow(COLUMNS)
-            rows.writerows(labels)
-        temporary.replace(folder / LABELS)
-        temporary = folder / f".{CASES}.{os.getpid()}"
-        with temporary.open("w", encoding="ascii") as file:
+        text = io.StringIO(newline="")
+        rows = csv.writer(text)
+        rows.writerow(COLUMNS)
+        rows.writerows(labels)
+        write_file(folder / LABELS, text.getvalue().encode("utf-8", "surrogateescape"))
+        with replacing(folder / CASES) as file:
             for made in cases:
                 for oid, case in zip(made.oid, made.case, strict=True):
                     key = {
@@ -73,8 +71,8 @@ def write(folder: Path, labels: Iterable[Label], cases: Sequence[Scored]) -> Non
                         "unit": unit_of(case),
                         "kind": kind_of(case),
                     }
-                    file.write(json.dumps({**key, "before": case.before, "after": case.after}) + "\n")
-        temporary.replace(folder / CASES)
+                    line = json.dumps({**key, "before": case.before, "after": case.after}) + "\n"
+                    file.write(line.encode("ascii"))
     except OSError as e:
         raise UserError(f"cannot write labels to '{folder}': {e.strerror or e}", "name another folder") from e
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core
+from codewm.corpus.atomic import replacing
 from codewm.corpus.errors import UserError
 from codewm.corpus.table import EditTable
 from codewm.model.config import ModelConfig, TrainConfig, from_mapping
@@ -176,11 +177,9 @@ def _write(path: Path, figures: Figures) -> None:
     keys = list(figures.draws)
     arrays: dict[str, NDArray[Any]] = {f"draw{i}": figures.draws[key] for i, key in enumerate(keys)}
     text = json.dumps({"rows": rows, "keys": keys})
-    temporary = path.with_suffix(".tmp.npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays |= {"text": np.array(text), "cosines": figures.cosines}
-    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> Figures:

@@ -1,12 +1,11 @@
 """A `Past` in, `<data_dir>/impact.safetensors` out, and back: why the second `codewm impact` is fast.
 
-Schema `codewm.impact-past/1`. It is only ever a copy of what Git and the chains say: anything wrong with it means
+Schema `codewm.impact-past/2`. It is only ever a copy of what Git and the chains say: anything wrong with it means
 that it is read again from there, never an error.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from codewm.corpus.atomic import replace_file
 from codewm.model.impact.past import Past
+from codewm.model.packing import pack, unpack
 from codewm_core import TOKENIZER_ID
 
-SCHEMA = "codewm.impact-past/1"
+SCHEMA = "codewm.impact-past/2"
 FILE_NAME = "impact.safetensors"
 _TEXTS = ("oids", "paths", "names", "units")
 _TUPLES = {"changed": 2, "named": 3, "edits": 5, "mentions": 5}
@@ -28,32 +28,24 @@ class CacheDamagedError(Exception):
 
 def save(path: Path, past: Past) -> bool:
     """Write the past; False where the place is not writable."""
-    from safetensors.numpy import save as serialise
-
     arrays: dict[str, NDArray[np.generic]] = {"times": past.times}
     for name, parts in _TUPLES.items():
         for i in range(parts):
             arrays[f"{name}.{i}"] = getattr(past, name)[i]
     texts = {name: getattr(past, name) for name in _TEXTS}
     flags = {"whole": past.whole, "source": past.source, "shallow": past.shallow}
-    meta = {"schema": SCHEMA, "tokenizer": TOKENIZER_ID, **flags, **texts}
-    # ASCII JSON keeps undecodable path bytes (lone surrogates) as escapes.
-    arrays["meta"] = np.frombuffer(json.dumps(meta).encode("ascii"), dtype=np.uint8)
-    return replace_file(path, serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+    return replace_file(path, pack(arrays, SCHEMA, {"tokenizer": TOKENIZER_ID, **flags, **texts}))
 
 
 def load(path: Path) -> Past | None:
     """Read the past back; None where there is none of this kind. Raises `CacheDamagedError`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as parse
-
     try:
-        arrays = parse(path.read_bytes())
-        meta = json.loads(arrays.pop("meta").tobytes())
-        if meta["schema"] != SCHEMA or meta["tokenizer"] != TOKENIZER_ID:
+        found = unpack(path.read_bytes(), SCHEMA)
+        if found is None or found[1]["tokenizer"] != TOKENIZER_ID:
             return None
+        arrays, meta = found
         texts = {name: meta[name] for name in _TEXTS}
-        if not all(isinstance(v, list) and all(isinstance(s, str) for s in v) for v in texts.values()):
+        if not all(isinstance(v, list) and set(map(type, v)) <= {str} for v in texts.values()):
             raise ValueError("string tables are not lists of strings")
         tuples = {k: tuple(arrays[f"{k}.{i}"] for i in range(n)) for k, n in _TUPLES.items()}
         flags = {
@@ -65,7 +57,7 @@ def load(path: Path) -> Past | None:
         _check(past)
     except OSError:
         return None  # nothing there, or nothing that may be read
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as e:
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise CacheDamagedError(str(e)) from e
     return past
 

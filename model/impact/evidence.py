@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.distinct import distinct, shared
 from codewm.model.impact.missing import Count
 from codewm.model.impact.past import GONE
 from codewm.model.impact.postings import I32, Postings
@@ -94,12 +95,12 @@ class Witness:
     def _like(self, file: int) -> tuple[str, ...]:
         """Past commits that brought the same names and changed the file."""
         view, known, past = self._view, self._known, self._view.past
-        about = np.unique(np.concatenate([known.added, known.defined]))
+        about = distinct(np.concatenate([known.added, known.defined]))
         which, commits, _ = past.commits_of_name.take(about, view.until)
         often = np.bincount(which, minlength=len(about))
-        rare = np.unique(commits[often[which] <= 5])
+        rare = distinct(commits[often[which] <= 5])
         mine = past.commits_of_file.values(file, view.until)
-        return tuple(past.oids[c] for c in np.intersect1d(rare, mine)[::-1][:_MOST_COMMITS])
+        return tuple(past.oids[c] for c in shared(rare, mine)[::-1][:_MOST_COMMITS])
 
 
 def is_special(name: str) -> bool:

@@ -26,22 +26,30 @@ def past_before(repo: Repository, base: str, settings: ImpactSettings, warn: War
     """
     if not base:
         return empty_past()
-    whole = _of_head(repo, settings, warn)
+    stored = _stored(repo, warn)
+    if stored is not None and base in stored.position:
+        return stored.before(stored.position[base] + 1)
+    whole = _of_head(repo, stored, settings, warn)
     at = whole.position.get(base)
     if at is not None:
         return whole if at + 1 == len(whole) else whole.before(at + 1)
     return _followed(repo, base, whole, settings) or read(repo, base, settings, warn)
 
 
-def _of_head(repo: Repository, settings: ImpactSettings, warn: Warn) -> Past:
-    head = repo.head()
-    place = repo.data_dir / cache.FILE_NAME
+def _stored(repo: Repository, warn: Warn) -> Past | None:
+    """The past that the last run left, unless more can be known now."""
     try:
-        stored = cache.load(place)
+        stored = cache.load(repo.data_dir / cache.FILE_NAME)
     except cache.CacheDamagedError:
         warn("the stored past was damaged and is read again")
-        stored = None
-    if stored is not None and not _is_outdated(repo, stored):
+        return None
+    return None if stored is None or _is_outdated(repo, stored) else stored
+
+
+def _of_head(repo: Repository, stored: Past | None, settings: ImpactSettings, warn: Warn) -> Past:
+    head = repo.head()
+    place = repo.data_dir / cache.FILE_NAME
+    if stored is not None:
         at = stored.position.get(head)
         if at is not None:
             return stored.before(at + 1)

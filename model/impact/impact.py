@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from codewm.corpus.distinct import shared
 from codewm.corpus.errors import UserError
 from codewm.corpus.records import RevSpec
 from codewm.model.impact.evidence import Witness, is_special, together
@@ -226,17 +225,15 @@ class _Writer:
         for unit in ranked.order[: settings.shown].tolist():
             commits = past.commits_of_unit.values(unit, self.commit)
             with_it = past.commits_of_unit.take(known.units, self.commit)[1]
-            shared = np.intersect1d(commits, with_it)
+            both = shared(commits, with_it)
             evidence = []
-            if len(shared):
-                examples = tuple(past.oids[c] for c in shared[::-1][:3])
+            if len(both):
+                examples = tuple(past.oids[c] for c in both[::-1][:3])
                 evidence.append(
-                    Evidence("together", together=len(shared), changes=len(commits), commits=examples)
+                    Evidence("together", together=len(both), changes=len(commits), commits=examples)
                 )
             names = past.names_of_unit.values(unit, self.commit)
-            used = [
-                past.names[n] for n in np.intersect1d(names, known.defined) if not is_special(past.names[n])
-            ]
+            used = [past.names[n] for n in shared(names, known.defined) if not is_special(past.names[n])]
             if used:
                 evidence.append(Evidence("uses", names=tuple(used[:3])))
             path = int(self.view.path[view.file[unit]])

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.distinct import distinct, is_among
 from codewm.model.impact.past import GONE, IMPORT, Past
 from codewm.model.impact.postings import I32, I64, Postings
 
@@ -124,20 +125,20 @@ class Known:
             units=chain,
             unit_names=unit,
             defined=defined[defined >= 0],
-            added=np.unique(name[sort != IMPORT]),
-            imported=np.unique(name[sort == IMPORT]),
+            added=distinct(name[sort != IMPORT]),
+            imported=distinct(name[sort == IMPORT]),
         )
 
     @classmethod
     def of(cls, past: Past, commit: int, files: I32) -> Known:
         """Of a commit of the past, take what it did to `files`."""
         low, high = past.first_edit[commit], past.first_edit[commit + 1]
-        among = np.isin(past.edits[1][low:high], files)
+        among = is_among(past.edits[1][low:high], files)
         units = past.edits[2][low:high][among]
         unit_names = past.edits[3][low:high][among]
         names = past.name_of_unit[unit_names]
         low, high = past.first_mention[commit], past.first_mention[commit + 1]
-        among = np.isin(past.mentions[1][low:high], files)
+        among = is_among(past.mentions[1][low:high], files)
         name, sort = past.mentions[3][low:high][among], past.mentions[4][low:high][among]
         # A file is called what it was called before, or after, if it is new.
         before, after = past.paths_before(commit), past.paths_before(commit + 1)
@@ -145,11 +146,11 @@ class Known:
         return cls(
             files,
             paths[paths != GONE],
-            np.unique(units),
-            np.unique(unit_names),
-            np.unique(names[names >= 0]),
-            np.unique(name[sort != IMPORT]),
-            np.unique(name[sort == IMPORT]),
+            distinct(units),
+            distinct(unit_names),
+            distinct(names[names >= 0]),
+            distinct(name[sort != IMPORT]),
+            distinct(name[sort == IMPORT]),
         )
 
 
@@ -200,9 +201,9 @@ def _together(view: View, known: Known, about: F64, out: dict[str, F64]) -> None
     # What changes with the files beside it; for new files this is all there is.
     table = past.path_table
     if len(known.paths):
-        beside = np.flatnonzero(view.exists & np.isin(table.folder[view.path], table.folder[known.paths]))
+        beside = np.flatnonzero(view.exists & is_among(table.folder[view.path], table.folder[known.paths]))
         _, commits, _ = past.commits_of_file.take(beside, until)
-        commits = np.unique(commits)[-400:]
+        commits = distinct(commits)[-400:]
         if len(commits):
             which, others = past.together(commits)
             weight = view.weights[commits]
@@ -212,7 +213,7 @@ def _together(view: View, known: Known, about: F64, out: dict[str, F64]) -> None
 
 def commits_about(past: Past, until: int, known: Known) -> F64:
     """[until] how many of the names that the change brings, or is about, each commit brought, by their rarity."""
-    about = np.unique(np.concatenate([known.added[:300], known.defined]))
+    about = distinct(np.concatenate([known.added[:300], known.defined]))
     if len(about) == 0 or len(past.names) == 0:
         return np.zeros(until)
     which, commits, _ = past.commits_of_name.take(about, until)
@@ -254,14 +255,14 @@ def _names(view: View, known: Known, about: F64, out: dict[str, F64]) -> None:
     stems = table.stem[held]
     shared = np.bincount(stems, minlength=len(table.stems))
     name_of_stem = past.name_of_stem
-    own = np.unique(table.stem[known.paths])
+    own = distinct(table.stem[known.paths])
     for one in own:
         name = name_of_stem[one]
         if name >= 0:
             _, file, rarity = view.frequency(past.importers, np.array([name], np.int32))
             np.maximum.at(out["imports_it"], file, rarity / max(shared[one], 1))
     names: list[I32] = [past.names_of_file.values(int(f), until) for f in known.files]
-    imports = np.unique(
+    imports = distinct(
         np.concatenate([past.imports_of_file.values(int(f), until) for f in known.files] + [known.imported])
     )
     wanted = np.zeros(len(past.names) + 1, np.bool_)
@@ -270,7 +271,7 @@ def _names(view: View, known: Known, about: F64, out: dict[str, F64]) -> None:
     at = np.flatnonzero(view.candidates)
     out["is_imported"][at] = of_stem[stems] / np.maximum(shared[stems], 1)
     # Words in common, by how rare they are, as a cosine.
-    mine = np.unique(np.concatenate([*names, known.added]))
+    mine = distinct(np.concatenate([*names, known.added]))
     if len(mine) > 800:
         mine = mine[:: len(mine) // 800 + 1]
     _, file, rarity = view.frequency(past.users, mine)

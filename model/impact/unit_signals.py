@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.distinct import distinct, is_among
 from codewm.model.impact.past import Past
 from codewm.model.impact.postings import I32, I64, rows_of
 from codewm.model.impact.signals import ACTIVE, F64, HALF_LIFE, Known, commits_about
@@ -96,15 +97,15 @@ def unit_signals(view: UnitView, known: Known, file_scores: F64, file_together: 
             out[name] = value if number == 0 else np.maximum(out[name], value)
     out["active"] = np.log1p(view.recent_changes)
     out["recency"] = -np.log1p(view.last_change)
-    same_file = np.isin(view.file, known.files)
+    same_file = is_among(view.file, known.files)
     out["same_file"] = same_file.astype(np.float64)
     out["same_file_active"] = same_file * out["active"]
     # Files of the change itself have no score of their own; they are told apart by `same_file`.
     out["file"] = np.where(same_file, 0.0, file_scores[file])
     out["file_together"] = np.where(same_file, 0.0, file_together[file])
     owner = past.owner_of_unit
-    owners = np.unique(owner[known.unit_names]) if len(known.unit_names) else np.zeros(0, np.int32)
-    out["same_class"] = (same_file & np.isin(owner[view.name], owners[owners >= 0])).astype(np.float64)
+    owners = distinct(owner[known.unit_names]) if len(known.unit_names) else np.zeros(0, np.int32)
+    out["same_class"] = (same_file & is_among(owner[view.name], owners[owners >= 0])).astype(np.float64)
     _unit_names(view, known, out)
     test = view.is_test
     out["is_test"] = test.astype(np.float64)
@@ -131,7 +132,7 @@ def _unit_names(view: UnitView, known: Known, out: dict[str, F64]) -> None:
     mentioned = [past.names_of_unit.values(int(u), until) for u in known.units[:50]]
     wanted = np.zeros(len(past.names) + 1)
     if mentioned:
-        names = np.unique(np.concatenate(mentioned))
+        names = distinct(np.concatenate(mentioned))
         wanted[:-1][names] = 1.0 / np.maximum(holders[names], 1)
     out["changed_uses"] = wanted[own]
     like = commits_about(past, until, known)
@@ -152,7 +153,7 @@ def _unit_names(view: UnitView, known: Known, out: dict[str, F64]) -> None:
     rarity_of = mine * (1.0 - np.log(np.maximum(often, 1)) / np.log(there.sum() + 2))
     by_unit = np.bincount(of_unit, weights=rarity_of[word], minlength=len(past.units))
     out["words"] = by_unit[view.name] / max(float(rarity_of.sum()), 0.1)
-    out["same_name"] = np.isin(own, known.defined[known.defined >= 0]).astype(np.float64)
+    out["same_name"] = is_among(own, known.defined[known.defined >= 0]).astype(np.float64)
 
 
 def _holders(view: UnitView, names: I32) -> tuple[I64, I32, F64]:

@@ -39,7 +39,6 @@ class BacktestSettings:
     eras: int = 4
     """Equal numbers of commits, oldest to newest, within which time is matched."""
     resamples: int = 1_000
-    misses_shown: int = 10
 
 
 @dataclass(frozen=True)

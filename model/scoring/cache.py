@@ -1,12 +1,11 @@
 """A `Past` in, `<data_dir>/calibration.safetensors` out, and back: why the second run and the hook are fast.
 
-Schema `codewm.calibration/2`. It is only ever a copy of what the history says: anything wrong with it
+Schema `codewm.calibration/3`. It is only ever a copy of what the history says: anything wrong with it
 (damage, another schema, another model) means that it is built again, never an error.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from codewm.corpus.atomic import replace_file
 from codewm.corpus.history import Names
+from codewm.model.packing import pack, unpack
 from codewm.model.scoring.channels import CHANNELS, Edits
 from codewm.model.scoring.ngrams import Grams, Lore
 from codewm.model.scoring.past import Past
 from codewm.model.scoring.syntax import SYNTAX_SIZE
 
-SCHEMA = "codewm.calibration/2"
+SCHEMA = "codewm.calibration/3"
 FILE_NAME = "calibration.safetensors"
 _COLUMNS = (
     "commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted", "net", "action",
@@ -34,8 +34,6 @@ class CacheDamagedError(Exception):
 
 def save(path: Path, past: Past, key: str) -> bool:
     """Write the past for the model and settings that `key` names; False where the place is not writable."""
-    from safetensors.numpy import save as serialise
-
     arrays: dict[str, NDArray[np.generic]] = {name: getattr(past.edits, name) for name in _COLUMNS}
     arrays |= {
         "lines_added": past.lines_added,
@@ -51,41 +49,27 @@ def save(path: Path, past: Past, key: str) -> bool:
         arrays |= {f"{name}.keys": lore.start.keys, f"{name}.counts": lore.start.counts}
         arrays |= {f"{name}.gained": lore.gained, f"{name}.gained_in": lore.gained_in}
     strings = {name: getattr(past, name) for name in _STRINGS}
-    meta = {
-        "schema": SCHEMA,
-        "key": key,
-        "from_root": past.from_root,
-        "source": past.source,
-        "channels": list(CHANNELS),
-        **strings,
-    }
-    # ASCII JSON keeps undecodable path bytes (lone surrogates) as escapes.
-    arrays["meta"] = np.frombuffer(json.dumps(meta).encode("ascii"), dtype=np.uint8)
-    data = serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    return replace_file(path, data)
+    said = {"key": key, "from_root": past.from_root, "source": past.source, "channels": list(CHANNELS)}
+    return replace_file(path, pack(arrays, SCHEMA, said | strings))
 
 
 def load(path: Path, key: str) -> Past | None:
     """Read the past back; None where there is none for `key`. Raises `CacheDamagedError`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as parse
-
     try:
-        arrays = parse(path.read_bytes())
-        meta = json.loads(arrays.pop("meta").tobytes())
-        if meta["schema"] != SCHEMA or meta["key"] != key or meta["channels"] != list(CHANNELS):
+        found = unpack(path.read_bytes(), SCHEMA)
+        if found is None or found[1]["key"] != key or found[1]["channels"] != list(CHANNELS):
             return None
-        past = _past(arrays, meta)
+        past = _past(*found)
     except OSError:
         return None  # nothing there, or nothing that may be read
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as e:
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise CacheDamagedError(str(e)) from e
     return past
 
 
 def _past(arrays: dict[str, NDArray[np.generic]], meta: dict[str, object]) -> Past:
     strings = {name: meta[name] for name in _STRINGS}
-    if not all(isinstance(v, list) and all(isinstance(s, str) for s in v) for v in strings.values()):
+    if not all(isinstance(v, list) and set(map(type, v)) <= {str} for v in strings.values()):
         raise ValueError("string tables are not lists of strings")
     edits = Edits(row=np.arange(len(arrays["commit"])), **{name: arrays[name] for name in _COLUMNS})  # type: ignore[arg-type]
     past = Past(

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.distinct import distinct
 from codewm.model.scoring.settings import CalibrationSettings
 
 Floats = NDArray[np.float64]
@@ -126,7 +127,7 @@ class _Strata:
             self._levels.append(
                 {
                     int(key): (past.sizes[order[labels == key]], past.values[order[labels == key]])
-                    for key in np.unique(labels)
+                    for key in distinct(labels)
                 }
             )
 

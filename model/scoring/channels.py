@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import is_among
 from codewm.corpus.history import Names, Replay, replay
 from codewm.corpus.table import COMMIT_ROOT
+from codewm.model.scoring.landings import Kept, landings
 from codewm.model.scoring.ngrams import NO_LORE, Bits, bits_of, mean, total
 from codewm.model.scoring.novelty import directions, distance, net_changes, shapes
 from codewm.model.scoring.repetition import repeated
@@ -103,10 +105,12 @@ def measure(
     past: Past | None = None,
     tokens: TokenSettings | None = None,
     novelty: NoveltySettings | None = None,
+    kept: Kept | None = None,
 ) -> tuple[Edits, Seen]:
     """Measure every edit of the table that changes code; `names` was known before its first commit.
 
-    So was `past`, which knows the repository's tokens and edits; without it nothing of them was.
+    So was `past`, which knows the repository's tokens and edits; without it nothing of them was. What is `kept`
+    of where edits landed is not computed again.
     """
     tokens, novelty = tokens or TokenSettings(), novelty or NoveltySettings()
     rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
@@ -119,7 +123,7 @@ def measure(
         bits_of(table, rows, words, tokens.words),
         bits_of(table, rows, syntax, tokens.syntax),
     )
-    edits = assemble(engine, table, rows, seen, settings, threads)
+    edits = assemble(engine, table, rows, seen, settings, threads, kept)
     before = 0 if past is None else len(past)
     date = edits.commit.astype(np.int64) + before
     # The first commit of a repository puts things there; it is no example of how they move.
@@ -129,6 +133,12 @@ def measure(
         earlier, dates = [past.edits, *earlier], [past.edits.commit.astype(np.int64), *dates]
     add_novelty(edits, date, earlier, np.concatenate(dates), table.action_id, novelty)
     return edits, seen
+
+
+def changes_of(flags: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """[N] flags of edits -> [N] index into `CHANGES`."""
+    gone = np.where(flags & core.FLAG_DELETED, 1, 2)
+    return np.where(flags & core.FLAG_CREATED, 0, gone).astype(np.uint8)
 
 
 def take(edits: Edits, index: NDArray[np.int64]) -> Edits:
@@ -143,9 +153,10 @@ def assemble(
     known: Seen,
     settings: NameSettings,
     threads: int,
+    kept: Kept | None = None,
 ) -> Edits:
     """Put the channels of rows together from what was known before each, but for those that compare with edits."""
-    actual, predicted, doubted = displacements(engine, table, rows, threads)
+    actual, predicted, doubted = landings(engine, table, rows, threads, kept)
     flags = table.flags[rows]
     created, deleted = flags & core.FLAG_CREATED != 0, flags & core.FLAG_DELETED != 0
     fresh = new_identifiers(table, known, settings)[rows]
@@ -167,7 +178,7 @@ def assemble(
         row=rows,
         commit=table.commit[rows],
         size=table.tokens_added[rows] + table.tokens_removed[rows],
-        change=np.where(created, 0, np.where(deleted, 1, 2)).astype(np.uint8),
+        change=changes_of(flags),
         kind=table.kind[rows],
         test=is_test[table.path[rows]] if len(rows) else np.zeros(0, np.bool_),
         channels=np.column_stack([raw.get(name, nothing) for name in CHANNELS]),
@@ -197,24 +208,6 @@ def add_novelty(
     for name, nearest, mine, theirs in views:
         value = distance(mine, date, np.concatenate(theirs), known_date, nearest, settings)
         edits.channels[:, CHANNELS.index(name)] = value
-
-
-def displacements(
-    engine: core.Engine, table: EditTable, rows: NDArray[np.int64], threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Actual d = t(s') - t(s) and predicted d_hat = g(x(s), r(s, a), a) of the rows [n, K]; the critic's doubt [n].
-
-    Each distinct state is encoded once.
-    """
-    states, where = np.unique(np.concatenate([table.before[rows], table.after[rows]]), return_inverse=True)
-    before, after = where.ravel()[: len(rows)], where.ravel()[len(rows) :]
-    actions = np.ascontiguousarray(table.action[rows])
-    f, read = engine.read(*table.states(states), before.astype(np.int64), actions, threads=threads)
-    t = engine.target(f)
-    was, is_now = np.ascontiguousarray(f[before]), np.ascontiguousarray(f[after])
-    predicted = engine.predict(was, read, actions)
-    actual = t[after] - t[before]
-    return actual, predicted, engine.doubt(was, is_now, actual - predicted, actions)
 
 
 def unit_vectors(rows: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -276,7 +269,7 @@ def unresolved(table: EditTable) -> NDArray[np.bool_]:
 def _defined(table: EditTable, place: NDArray[np.int64], how: int = core.NAME_BOUND) -> NDArray[np.bool_]:
     """[K] some use of the same name in the same place [K] (a commit, a file of a commit) binds it."""
     key = place * max(len(table.names), 1) + table.name_ids
-    return np.isin(key, key[(table.name_flags & how) != 0])
+    return is_among(key, key[(table.name_flags & how) != 0])
 
 
 def _sink_weights(table: EditTable) -> Floats:

@@ -20,10 +20,11 @@ import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, replay
 from codewm.model.scoring.calibrate import calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, displacements, unit_vectors
+from codewm.model.scoring.channels import CHANGES, CHANNELS, unit_vectors
 from codewm.model.scoring.evidence import SOURCES, Scene, Token
 from codewm.model.scoring.fate import UNKNOWN, Fate, Fates
 from codewm.model.scoring.gather import past_before
+from codewm.model.scoring.landings import FILE_NAME, Kept, landings
 from codewm.model.scoring.report import CommitScore, Report, UnitScore
 from codewm.model.scoring.score import Target, score, select
 from codewm.model.scoring.settings import ScoreSettings
@@ -167,7 +168,8 @@ def explain(
         table = harvest_live(repo, [record], window=model.window, action=model.action)
         chosen = commit.units[: wanted.units]
         known = fates() if len(past.edits) else None
-        writer = _Writer(table, past, model, settings, wanted, known, chosen)
+        kept = Kept(repo.data_dir / FILE_NAME, model)  # `score` has just seen them
+        writer = _Writer(table, past, model, settings, wanted, known, chosen, kept)
         units = tuple(writer.unit(i) for i in range(len(chosen)))
     return Explanation(
         report, _verdict(commit, abstains), abstains, units, _next_step(commit, units, abstains)
@@ -186,11 +188,13 @@ class _Writer:
         wanted: ExplainSettings,
         fates: Fates | None,
         units: tuple[UnitScore, ...],
+        kept: Kept,
     ) -> None:
         self._past, self._settings, self._wanted, self._fates = past, settings, wanted, fates
         self._units = units
         self._rows = np.array([_row_of(table, u) for u in units], np.int64)
-        self._actual, self._predicted = displacements(model.engine, table, self._rows, settings.threads)[:2]
+        landed = landings(model.engine, table, self._rows, settings.threads, kept)
+        self._actual, self._predicted = landed[:2]
         self._scene = Scene(table, replay(past.names, table), settings.names)
         self._history = unit_vectors(past.edits.displacement)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from codewm.corpus.git import Repository
     from codewm.corpus.table import EditTable
     from codewm.model.scoring.engine_model import ScoringModel
+    from codewm.model.scoring.landings import Kept
     from codewm.model.scoring.settings import ScoreSettings
 
 
@@ -69,9 +70,9 @@ def build(
 
 
 def measured(
-    table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings
+    table: EditTable, past: Past, model: ScoringModel, settings: ScoreSettings, kept: Kept | None = None
 ) -> tuple[Edits, Seen]:
-    """Measure the edits of a table that follows the past."""
+    """Measure the edits of a table that follows the past; `kept` knows where some of them landed."""
     return measure(
         model.engine,
         table,
@@ -81,6 +82,7 @@ def measured(
         past=past,
         tokens=settings.tokens,
         novelty=settings.novelty,
+        kept=kept,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.distinct import distinct
 from codewm.corpus.history import NO_NAMES, HistoryLimit, Names
 from codewm.model.scoring.channels import CHANNELS, Edits, Seen, take as take
 from codewm.model.scoring.ngrams import NO_LORE, Lore
@@ -111,7 +112,7 @@ class Past:
 
     def trimmed(self, limit: HistoryLimit) -> Past:
         """Drop the oldest commits beyond the limit; what they taught stays known."""
-        scored = np.unique(self.edits.commit)
+        scored = distinct(self.edits.commit)
         first = max(0, len(self) - limit.walk)
         if len(scored) > limit.commits:
             first = max(first, int(scored[-limit.commits]))

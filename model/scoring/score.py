@@ -17,23 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import distinct
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import reasons
-from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
-from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unit_vectors, unresolved
+from codewm.model.scoring import landings, reasons, standing
+from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
+from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
+from codewm.model.scoring.landings import Kept, highest
 from codewm.model.scoring.ngrams import lores_of_tree
 from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
+from codewm.model.scoring.standing import Matched
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codewm.corpus.git import CommitRecord, Repository
     from codewm.corpus.table import EditTable
 
@@ -75,8 +80,9 @@ def score(
         lores = lores_of_tree(repo, records[0].oid, settings.tokens)
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
-    edits, known = measured(table, past, model, settings)
-    judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
+    edits, known = measured(table, past, model, settings, Kept(repo.data_dir / landings.FILE_NAME, model))
+    reference, place = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
+    judged = judge(edits, table.commits.lines_added, past, reference, settings, place)
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
     return Report(
@@ -148,28 +154,28 @@ def judge(
     past: Past,
     reference: Reference | None,
     settings: ScoreSettings,
+    place: Path | None = None,
 ) -> Judged:
-    """Turn raw channels into p-values, surprises and scores."""
+    """Turn raw channels into p-values, surprises and scores; `place` is where the past's `standing` is kept."""
     history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
-    own_edits, own_commits = len(history), len(np.unique(history.commit))
+    own_edits, own_commits = len(history), len(distinct(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
         history = concatenate_raw(history, reference.edits, shift)
         history_lines = np.concatenate([history_lines, reference.lines_added])
     cal = settings.calibration
     k = cal.neighbours
-    old, new = _Matched(history), _Matched(edits)
-    before, now = {}, {}
-    for i, name in enumerate(CHANNELS):
-        reference_sample, sample = old.sample(history.channels[:, i]), new.sample(edits.channels[:, i])
-        before[name] = calibrate(reference_sample, reference_sample, k, cal, own=True)
-        now[name] = calibrate(sample, reference_sample, k, cal)
-    past_odds = evidence({name: c.p_tail for name, c in before.items()}, settings.combine)
+    old, new = Matched(history), Matched(edits)
+    if place is None:
+        stands = standing.standing(history, history_lines, settings)
+    else:
+        stands = standing.recalled(place, history, history_lines, settings)
+    now = {
+        name: calibrate(new.sample(edits.channels[:, i]), old.sample(history.channels[:, i]), k, cal)
+        for i, name in enumerate(CHANNELS)
+    }
     odds = evidence({name: c.p_tail for name, c in now.items()}, settings.combine)
-    past_sample = old.sample(past_odds)
-    past_units = calibrate(past_sample, past_sample, k, cal, own=True)
-    units = calibrate(new.sample(odds), past_sample, k, cal)
-    past_commits = per_commit(past_units.p_tail, history.commit, len(history_lines), settings.combine)
+    units = calibrate(new.sample(odds), old.sample(stands.odds), k, cal)
     commits = per_commit(units.p_tail, edits.commit, len(lines_added), settings.combine)
     return Judged(
         channels=now,
@@ -178,7 +184,7 @@ def judge(
         score=surprise(commits),
         commits=calibrate(
             single_stratum(commits, log_size(lines_added)),
-            single_stratum(past_commits, log_size(history_lines)),
+            single_stratum(stands.commits, log_size(history_lines)),
             cal.commit_neighbours,
             cal,
         ),
@@ -190,20 +196,10 @@ def judge(
 
 def _recent(edits: Edits, commits: int) -> Edits:
     """The edits of the latest commits that have any."""
-    scored = np.unique(edits.commit)
+    scored = distinct(edits.commit)
     if len(scored) <= commits:
         return edits
     return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
-
-
-class _Matched:
-    """Edits with what they are matched on."""
-
-    def __init__(self, edits: Edits) -> None:
-        self._sizes, self._strata = log_size(edits.size), strata(edits)
-
-    def sample(self, values: Floats) -> Sample:
-        return Sample(values, self._sizes, self._strata)
 
 
 def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
@@ -221,7 +217,7 @@ _NOT_COMPARED = ("displacement", "net", "action")
 def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Reference | None:
     """The base model's sample, where the repository's own past is too short to stand alone."""
     enough = settings.calibration
-    if len(past.edits) >= enough.little_edits and len(np.unique(past.edits.commit)) >= enough.little_commits:
+    if len(past.edits) >= enough.little_edits and len(distinct(past.edits.commit)) >= enough.little_commits:
         return None
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
@@ -381,7 +377,7 @@ class _Writer:
             return ()
         direction = unit_vectors(self.edits.displacement[i : i + 1])[0]
         similarity = self._directions @ direction
-        nearest = np.argsort(-similarity, kind="stable")[: self.settings.neighbours_shown]
+        nearest = highest(similarity, self.settings.neighbours_shown)
         past = self.past
         return tuple(
             Neighbour(

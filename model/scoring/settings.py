@@ -144,3 +144,8 @@ class ScoreSettings:
     """A cached calibration this many first-parent commits behind is extended rather than rebuilt."""
     threads: int = 0
     """Threads of the engine and the parser; 0 is one per core."""
+
+    @classmethod
+    def of(cls, history: int | None) -> ScoreSettings:
+        """Compare with so many past commits, None for as many as usual. All that score share what that keeps."""
+        return cls() if history is None else cls(history=HistoryLimit(history))

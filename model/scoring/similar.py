@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live
 from codewm.corpus.labels import reverted
 from codewm.corpus.records import RevSpec
-from codewm.model.scoring.channels import CHANGES, measure, unit_vectors
+from codewm.model.scoring.channels import CHANGES, changes_of, unit_vectors
 from codewm.model.scoring.gather import past_before
+from codewm.model.scoring.landings import FILE_NAME, Kept, highest, landings
 from codewm.model.scoring.score import select
 from codewm.model.scoring.settings import ScoreSettings
 
@@ -86,6 +88,7 @@ def similar(
     repo: Repository,
     target: Target,
     model: ScoringModel,
+    settings: ScoreSettings | None = None,
     *,
     count: int,
     units: int,
@@ -99,30 +102,35 @@ def similar(
     if len(records) != 1:
         raise UserError("name one commit", "a range has many changes")
     (record,) = records
-    settings = ScoreSettings()
+    settings = settings or ScoreSettings()
     base = record.parents[0] if record.parents and not record.boundary else ""
     past, _ = past_before(repo, base, model, settings, warn)
     if not len(past.edits):
         raise UserError("there are no past edits before this change", "name a later commit")
     table = harvest_live(repo, records, window=model.window, action=model.action)
-    edits, _ = measure(model.engine, table, past.names, settings.names, settings.threads)
+    rows = np.flatnonzero((table.flags & core.FLAG_NOOP) == 0)
+    landed, _, _ = landings(
+        model.engine, table, rows, settings.threads, Kept(repo.data_dir / FILE_NAME, model)
+    )
+    mine, changes = unit_vectors(landed.astype(np.float16)), changes_of(table.flags[rows])
+    sizes = table.tokens_added[rows] + table.tokens_removed[rows]
     directions = unit_vectors(past.edits.displacement)
     undone = _reverted(repo, past)
-    largest = np.argsort(-edits.size, kind="stable")
+    largest = np.argsort(-sizes, kind="stable")
     found = []
     for i in largest[:units].tolist():
         # A displacement of nothing points nowhere.
-        likeness = directions @ unit_vectors(edits.displacement[i : i + 1])[0]
-        alike = np.flatnonzero(past.edits.change == edits.change[i])
-        nearest = alike[np.argsort(-likeness[alike], kind="stable")[:count]]
+        likeness = directions @ mine[i]
+        alike = np.flatnonzero(past.edits.change == changes[i])
+        nearest = alike[highest(likeness[alike], count)]
         opposite = np.flatnonzero(likeness <= OPPOSITE)
-        row = int(edits.row[i])
+        row = int(rows[i])
         found.append(
             SimilarUnit(
                 path=table.paths[int(table.path[row])],
                 unit=table.units[int(table.unit[row])],
-                change=CHANGES[int(edits.change[i])],
-                tokens=int(edits.size[i]),
+                change=CHANGES[int(changes[i])],
+                tokens=int(sizes[i]),
                 undoes=_edit(past, int(opposite[-1]), float(likeness[opposite[-1]]), undone)
                 if len(opposite)
                 else None,
@@ -136,7 +144,7 @@ def similar(
         past_edits=len(past.edits),
         past_commits=len(np.unique(past.edits.commit)),
         units=tuple(found),
-        left_out=max(0, len(edits) - units),
+        left_out=max(0, len(rows) - units),
     )
 
 

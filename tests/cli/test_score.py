@@ -191,3 +191,26 @@ def test_damaged_chains_are_refused_with_a_hint(repo: GitRepo) -> None:
     assert "error: " in ran.err
     assert "hint: " in ran.err
     assert "codewm harvest" in ran.err
+
+
+def test_all_that_scores_shares_what_is_kept(repo: GitRepo) -> None:
+    """With the history configured, too: otherwise each of them would measure the past anew for itself."""
+    repo.git("config", "codewm.score.history", "7")
+
+    def key() -> str:
+        from safetensors.numpy import load
+
+        stored = load((repo.path / ".git" / "codewm" / "calibration.safetensors").read_bytes())
+        return str(json.loads(stored["meta"].tobytes())["key"])
+
+    assert run_cli("score", "HEAD", cwd=repo.path).status == 0
+    configured = key()
+    assert run_cli("similar", "HEAD", cwd=repo.path).status == 0
+    repo.write("a.py", "def f():\n    return 'changed'\n")
+    repo.git("add", "-A")
+    assert run_cli("hook", "run", "--strict", cwd=repo.path).status == 0
+    assert run_cli("explain", "HEAD", cwd=repo.path).status == 0
+    assert key() == configured
+    repo.git("config", "--unset", "codewm.score.history")
+    assert run_cli("score", "HEAD", cwd=repo.path).status == 0
+    assert key() != configured

@@ -118,7 +118,12 @@ def test_a_damaged_copy_is_refused(git_repo: GitRepo, tmp_path: Path) -> None:
     place = tmp_path / cache.FILE_NAME
     cache.save(place, past)
     whole = place.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", whole[:8] + b"x" + whole[9:]):
+    for damaged in (
+        whole[: len(whole) // 2],
+        b"",
+        whole[:8] + b"x" + whole[9:],
+        whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+    ):
         place.write_bytes(damaged)
         with pytest.raises(cache.CacheDamagedError):
             cache.load(place)
@@ -127,5 +132,5 @@ def test_a_damaged_copy_is_refused(git_repo: GitRepo, tmp_path: Path) -> None:
     with pytest.raises(cache.CacheDamagedError):
         cache.load(place)
     cache.save(place, past)
-    place.write_bytes(place.read_bytes().replace(b"impact-past/1", b"impact-past/9"))
+    place.write_bytes(place.read_bytes().replace(b"impact-past/2", b"impact-past/9"))
     assert cache.load(place) is None

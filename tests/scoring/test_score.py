@@ -129,7 +129,8 @@ def test_a_damaged_cache_is_rebuilt_and_a_foreign_one_ignored(
     first = run(long_history, model_file)
     place = long_history.path / ".git" / "codewm" / cache.FILE_NAME
     whole = place.read_bytes()
-    for damage in (b"", whole[: len(whole) // 2], b"\0" * 64, whole[:-1] + b"\0\0"):
+    flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    for damage in (b"", whole[: len(whole) // 2], b"\0" * 64, whole[:-1] + b"\0\0", flipped):
         place.write_bytes(damage)
         warnings: list[str] = []
         assert run(long_history, model_file, warnings=warnings).commits == first.commits
