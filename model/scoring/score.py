@@ -24,6 +24,7 @@ from codewm.model.scoring import reasons
 from codewm.model.scoring.calibrate import Calibrated, Sample, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, strata, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
+from codewm.model.scoring.drift import Drift, Own, detect
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.ngrams import lores_of_tree
@@ -76,7 +77,10 @@ def score(
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, known = measured(table, past, model, settings)
-    judged = judge(edits, table.commits.lines_added, past, _reference(model, past, settings), settings)
+    reference = _reference(model, past, settings)
+    judged, drift = judge_adapted(edits, table.commits.lines_added, past, reference, settings)
+    if drift is not None:
+        warn(_said(drift, past, settings))
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
     return Report(
@@ -87,7 +91,7 @@ def score(
         tokenizer_id=core.TOKENIZER_ID,
         action_id=model.action,
         action_names=model.action_names,
-        calibration=_calibration(judged, source),
+        calibration=_calibration(judged, source, drift is not None and drift.is_enough(settings)),
         alert_budget=settings.alert_budget,
         commits=commits[::-1],
     )
@@ -140,6 +144,8 @@ class Judged:
     """Scored commits of the repository itself that were compared with."""
     past_edits: int
     """Their edits."""
+    own: Own
+    """What was compared with, compared with itself."""
 
 
 def judge(
@@ -148,9 +154,10 @@ def judge(
     past: Past,
     reference: Reference | None,
     settings: ScoreSettings,
+    since: int = 0,
 ) -> Judged:
-    """Turn raw channels into p-values, surprises and scores."""
-    history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
+    """Turn raw channels into p-values, surprises and scores, compared with the commits of the past from row `since`."""
+    history, history_lines = _recent(past.edits, settings.calibration.recent_commits, since), past.lines_added
     own_edits, own_commits = len(history), len(np.unique(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
@@ -185,15 +192,30 @@ def judge(
         reference_edits=0 if reference is None else len(reference.edits),
         past_commits=own_commits,
         past_edits=own_edits,
+        own=Own(history.commit, {name: c.p_tail for name, c in before.items()}, past_commits),
     )
 
 
-def _recent(edits: Edits, commits: int) -> Edits:
-    """The edits of the latest commits that have any."""
+def judge_adapted(
+    edits: Edits,
+    lines_added: NDArray[np.int32],
+    past: Past,
+    reference: Reference | None,
+    settings: ScoreSettings,
+) -> tuple[Judged, Drift | None]:
+    """Judge, and where the past has changed its ways, by what came after that alone, if it is enough."""
+    judged = judge(edits, lines_added, past, reference, settings)
+    drift = detect(past, judged, settings, judge) if reference is None else None
+    if drift is not None and drift.is_enough(settings):
+        judged = judge(edits, lines_added, past, None, settings, drift.since)
+    return judged, drift
+
+
+def _recent(edits: Edits, commits: int, since: int) -> Edits:
+    """The edits of the latest commits that have any, from a row on."""
     scored = np.unique(edits.commit)
-    if len(scored) <= commits:
-        return edits
-    return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
+    first = since if len(scored) <= commits else max(since, int(scored[-commits]))
+    return take(edits, np.flatnonzero(edits.commit >= first)) if first > 0 else edits
 
 
 class _Matched:
@@ -226,7 +248,22 @@ def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Refe
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
 
-def _calibration(judged: Judged, source: str) -> Calibration:
+def _said(drift: Drift, past: Past, settings: ScoreSettings) -> str:
+    """One sentence on the change, and what is done about it."""
+    moved = " and ".join(reasons.TITLES.get(name, name) for name in drift.channels[:2])
+    done = (
+        "scores are compared with the commits since then"
+        if drift.is_enough(settings)
+        else "too few to compare with them alone: until there are more, alerts say little"
+    )
+    return (
+        f"the last {drift.commits} commits look unlike the past that scores are measured against: {drift.alerts} "
+        f"alerts where {drift.expected:.1f} were expected; since {past.oids[drift.since][:8]}"
+        f"{f' (most in {moved})' if moved else ''}; {done}"
+    )
+
+
+def _calibration(judged: Judged, source: str, changed: bool) -> Calibration:
     commits, edits, more = judged.past_commits, judged.past_edits, judged.reference_edits
     own = f"{commits} past commits ({edits} edits) of this repository"
     if more:
@@ -234,7 +271,7 @@ def _calibration(judged: Judged, source: str) -> Calibration:
     elif not edits:
         sentence = "there is no history before these commits, and so nothing to compare them with"
     else:
-        sentence = f"compared with {own}"
+        sentence = f"compared with {own}" + (", those since it changed its ways" if changed else "")
         if commits < 50:
             sentence += ": too little history for more than a hint"
     return Calibration(commits, edits, source, more, sentence)
