@@ -32,6 +32,7 @@ from codewm.model.evaluation.label_files import Label
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.natural import NATURAL, inducing, labels_of, reverted
 from codewm.model.evaluation.replay import (
+    SURPRISE,
     Scored,
     Window,
     blocks_around,
@@ -48,6 +49,7 @@ from codewm.model.scoring.settings import ScoreSettings
 VERSION = 1
 """Of what is kept: replays by another one are done again."""
 CHANCE = 0.5
+FATES = {"szz": "fixed", "revert": "reverted"}
 AROUND = {"reverts": "revert"}
 """What `--around` takes, and the labels that it is about."""
 SEEN = ("unseen", "late", "trained")
@@ -264,8 +266,9 @@ def _rows_of(real: Sequence[Scored], made: Sequence[Scored], labels: Sequence[Fo
 
 
 def _verdicts(rows: Sequence[Row]) -> list[str]:
-    """What cannot be told from chance once size is matched, said outright."""
-    out = []
+    """What cannot be told from chance once size is matched, said outright; of the surprise in a sentence."""
+    out = [_evidence(rows, kind, fate) for kind, fate in FATES.items()]
+    out = [said for said in out if said]
     for metric in (INJECTED, *(f"{kind}_auroc_size_matched" for kind in NATURAL)):
         mine = [r for r in rows if r.metric == metric and not r.data and r.interval is not None]
         chance = [r.subset for r in mine if r.interval and r.interval[0] <= CHANCE <= r.interval[1]]
@@ -275,6 +278,27 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
         if below:
             out.append(f"{metric}: below chance: {', '.join(below)}")
     return out
+
+
+def _evidence(rows: Sequence[Row], kind: str, fate: str) -> str:
+    """What the surprise is worth, for one set of labels; '' where it was not compared."""
+
+    def of(metric: str) -> Row | None:
+        found = (r for r in rows if (r.metric, r.subset, r.data) == (f"{kind}_{metric}", SURPRISE, ""))
+        return next(found, None)
+
+    at_size, gain = of("auroc_size_matched"), of("auroc_added_to_lines")
+    if at_size is None or at_size.interval is None:
+        return ""
+    low, high = at_size.interval
+    worth = "some evidence" if low > CHANCE else "no evidence"
+    said = f"surprise is {worth} that a commit will be {fate}: "
+    said += f"AUROC at size {at_size.value:.2f}, {low:.2f} to {high:.2f}"
+    if gain is not None and gain.interval is not None:
+        said += (
+            f"; it adds {gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f}) to lines added"
+        )
+    return said
 
 
 def _charts(rows: Sequence[Row]) -> list[Chart]:

@@ -30,8 +30,8 @@ from codewm.model.scoring.combine import per_commit
 from codewm.model.scoring.past import Past, take
 
 if TYPE_CHECKING:
-    from codewm.model.scoring.reference import Reference
     from codewm.model.scoring.channels import Edits
+    from codewm.model.scoring.reference import Reference
     from codewm.model.scoring.score import Judged
     from codewm.model.scoring.settings import DriftSettings, ScoreSettings
 
@@ -148,7 +148,7 @@ def _steps(ranks: Floats) -> Floats:
     centred = ranks - ranks.mean()
     before = np.cumsum(centred)[:-1]
     count = np.arange(1, n)
-    lags = int(round(n ** (1 / 3)))
+    lags = round(n ** (1 / 3))
     variance = float(centred @ centred) / n
     for lag in range(1, lags + 1):
         variance += 2.0 * (1.0 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / n

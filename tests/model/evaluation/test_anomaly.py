@@ -157,6 +157,7 @@ def test_rows_labels_and_the_scores_of_others(repos: list[GitRepo], model: Path,
     assert ran.status == 0, ran.err
     assert "caught among the strangest" in ran.out
     assert "not told from chance" in ran.err
+    assert "evidence that a commit will be fixed: AUROC at size " in ran.err
     document = json.loads(out.read_text())
     assert document["suite"] == "anomaly"
     assert [d["name"] for d in document["data"]] == ["one", "two"]
