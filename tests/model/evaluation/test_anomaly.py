@@ -14,12 +14,16 @@ from __future__ import annotations
 import csv
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from codewm.cli.commands.eval import _of_clone
+from codewm.corpus.split import boundaries
+from codewm.model.evaluation.anomaly import SEEN, _seen
 from codewm.model.evaluation.baselines import names as rivals
 from codewm.model.evaluation.injection import Function, corrupted
 from codewm.model.evaluation.mistakes import ALL, MORE
@@ -27,6 +31,7 @@ from codewm.model.evaluation.replay import (
     Scored,
     Window,
     blocks_around,
+    joined,
     replay,
     replay_blocks,
     window_of,
@@ -124,6 +129,22 @@ def test_blocks_around_some_commits_are_scored_as_among_all(repos: list[GitRepo]
     assert set(some.oid) == {table.commits.oid[c] for b in blocks for c in range(b.first, b.last + 1)}
     for name in ("surprise", *CHANNELS, "lines_added", "bag_direction"):
         assert some.values[name] == pytest.approx(every.values[name][at]), name
+
+
+def test_what_the_model_was_trained_on_is_known_by_its_own_word(repos: list[GitRepo], model: Path) -> None:
+    source = _of_clone(repos[0].path, quiet=True)
+    table = source.table
+    scored = replace(joined("one", []), oid=list(table.commits.oid))
+    unknown = load_model(repos[0].path / "none", str(model))
+    assert unknown.trained_on == []
+    assert [SEEN[s] for s in _seen(unknown, source, scored)] == ["unseen"] * len(table.commits)
+    root = {"root": table.repositories[0].root, "role": "train"}
+    knows = SimpleNamespace(trained_on=[root])
+    said = [SEEN[s] for s in _seen(knows, source, scored)]  # type: ignore[arg-type]
+    late = int(boundaries(table, 0.2)[0])
+    assert said == ["trained"] * late + ["late"] * (len(said) - late)
+    held = SimpleNamespace(trained_on=[{**root, "role": "held-out"}])
+    assert set(_seen(held, source, scored).tolist()) == {0}  # type: ignore[arg-type]
 
 
 def test_around_reverts_reports_reverts_alone(repos: list[GitRepo], model: Path, tmp_path: Path) -> None:
