@@ -176,6 +176,15 @@ def history(
         records = live_records(repo, base, limit)
         table = harvest_live(repo, records, window=window, action=action)
         source = "live"
+    return _since(table, limit, source)
+
+
+def history_in(table: EditTable, last: int, limit: HistoryLimit) -> History:
+    """Read the edits of commit `last` of a table and those before it, within the limit, as `history` does."""
+    return _since(_latest(table, last, limit), limit, "chains")
+
+
+def _since(table: EditTable, limit: HistoryLimit, source: str) -> History:
     table = _without_sweeps(table, limit)
     first = table.commits
     # Where a shallow clone ends, the tree of the boundary itself is all that is known.
@@ -218,7 +227,10 @@ def _from_chains(
     table = store.read(path)
     if table.window != window or table.action_id != action or base not in table.commits.oid:
         return None
-    last = table.commits.oid.index(base)
+    return _latest(table, table.commits.oid.index(base), limit)
+
+
+def _latest(table: EditTable, last: int, limit: HistoryLimit) -> EditTable:
     touching = np.flatnonzero(table.commits.file_changes[: last + 1] > 0)[-limit.commits :]
     first = int(touching[0]) if len(touching) else 0
     return commits_between(table, max(first, last + 1 - limit.walk), last)

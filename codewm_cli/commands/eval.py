@@ -53,6 +53,14 @@ def run(
     injections: Annotated[
         int, typer.Option("--injections", min=0, help="Edits of each clone that are corrupted; 0 for none.")
     ] = 60,
+    around: Annotated[
+        str | None,
+        typer.Option(
+            "--around",
+            metavar="reverts",
+            help="Anomaly: only the blocks of commits with one that was reverted.",
+        ),
+    ] = None,
     clones: Annotated[
         Path | None,
         typer.Option("--clones", help="A folder of clones: where a corpus' sources are, for injected edits."),
@@ -124,6 +132,7 @@ def run(
         limit=limit,
         encoders=encoder or [],
         injections=injections,
+        around=around,
         part=part,
         only=only or [],
         resamples=resamples,

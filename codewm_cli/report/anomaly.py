@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 TITLES = {
     "szz": "commits that a later fix blames (SZZ)",
     "revert": "commits that were reverted",
+    "revert_unseen": "commits that were reverted, of repositories the model was not trained on",
+    "revert_late": "commits that were reverted, after what the model was trained on",
+    "revert_trained": "commits that were reverted, among what the model was trained on",
+    "szz_unseen": "commits that a later fix blames, of repositories the model was not trained on",
+    "szz_late": "commits that a later fix blames, after what the model was trained on",
+    "szz_trained": "commits that a later fix blames, among what the model was trained on",
 }
 MATCHED = (
     ("auroc_size_matched", "at size"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from codewm.cli.console import inert
 from codewm.cli.report.score import text
 from codewm.model.scoring.reasons import TITLES
+from codewm.model.scoring.report import FIXED_AT_SIZE
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -91,6 +92,10 @@ def to_text(found: Backtest) -> Group:
     share = 100 * len(found.alerts) / found.judged if found.judged else 0.0
     parts: list[RenderableType] = [
         Text(found.verdict, style="bold green" if found.gate else "bold yellow"),
+        Text(
+            "Elsewhere surprise is no evidence of a bug: on nine repositories it told commits that were later fixed "
+            f"from others of their size like a coin ({FIXED_AT_SIZE})."
+        ),
         Text(""),
         Text(
             f"Replayed {_date(found.first)} to {_date(found.last)}: {found.walked:,} commits, of which "

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codewm.cli.console import inert
+from codewm.model.scoring.report import FIXED_AT_SIZE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -211,5 +212,5 @@ def to_notes(report: Report) -> list[str]:
         f"Calibration: {report.calibration.sentence}.",
         f"Told about each edit ({report.action_id}): {', '.join(report.action_names)}.",
         f"{found[0].upper()}{found[1:]} at a budget of {allowed} in {per} ordinary commits; "
-        "a score says 'unusual here', never 'wrong'.",
+        f"a score says 'unusual here', never 'wrong': it cannot tell which will be fixed ({FIXED_AT_SIZE}).",
     ]

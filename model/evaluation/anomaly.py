@@ -11,8 +11,11 @@ from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codewm.corpus.errors import UserError
+from codewm.corpus.history import HistoryLimit
+from codewm.corpus.split import HOLD_OUT, boundaries
 from codewm.corpus.szz import SzzOptions
 from codewm.model.evaluation import baselines, kept, label_files
 from codewm.model.evaluation.anomaly_figures import (
@@ -28,7 +31,16 @@ from codewm.model.evaluation.held_out import Source
 from codewm.model.evaluation.label_files import Label
 from codewm.model.evaluation.metrics import Row
 from codewm.model.evaluation.natural import NATURAL, inducing, labels_of, reverted
-from codewm.model.evaluation.replay import Scored, Window, replay, window_of
+from codewm.model.evaluation.replay import (
+    SURPRISE,
+    Scored,
+    Window,
+    blocks_around,
+    joined,
+    replay,
+    replay_blocks,
+    window_of,
+)
 from codewm.model.evaluation.result import Chart, Emit, Outcome, Request, chart_of
 from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.engine_model import BASE_NAME, ScoringModel, load_model
@@ -37,6 +49,12 @@ from codewm.model.scoring.settings import ScoreSettings
 VERSION = 1
 """Of what is kept: replays by another one are done again."""
 CHANCE = 0.5
+FATES = {"szz": "fixed", "revert": "reverted"}
+AROUND = {"reverts": "revert"}
+"""What `--around` takes, and the labels that it is about."""
+SEEN = ("unseen", "late", "trained")
+"""Of repositories the model was not trained on; of others, the latest fifth, which it was not trained on, and the rest.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ class AnomalySettings:
     """Commits that are scored by one past."""
     szz_max_age_days: float = SzzOptions.max_age_days
     szz_max_files: int = SzzOptions.max_files
+    past: int = HistoryLimit.commits
+    """Commits that touch Python, before a block, that are read for it. What is compared with are the latest 200."""
 
 
 def settings_of(request: Request) -> AnomalySettings:
@@ -61,14 +81,17 @@ def settings_of(request: Request) -> AnomalySettings:
         if isinstance(value, bool) or not isinstance(value, int if known[key] is int else int | float):
             raise UserError(f"'{value}' is no value for {key}", "give a number")
     settings = AnomalySettings(**given)
-    if not 0 < settings.share < 1 or settings.block < 1:
-        raise UserError("share must be between 0 and 1, and block at least 1", "leave --set away")
+    if not 0 < settings.share < 1 or settings.block < 1 or settings.past < 1:
+        raise UserError("share must be between 0 and 1, block and past at least 1", "leave --set away")
     return settings
 
 
 def run(request: Request, emit: Emit) -> Outcome:
     """The suite."""
-    chosen, scoring = settings_of(request), ScoreSettings(threads=request.threads)
+    chosen = settings_of(request)
+    if request.around is not None and request.around not in AROUND:
+        raise UserError(f"there are no blocks around '{request.around}'", f"one of {', '.join(AROUND)}")
+    scoring = ScoreSettings(threads=request.threads, history=HistoryLimit(commits=chosen.past))
     for source in request.sources:
         if not source.clones or len(source.repositories) > 1:
             raise UserError(f"'{source.name}' is no clone", "this suite replays clones: name those")
@@ -76,7 +99,8 @@ def run(request: Request, emit: Emit) -> Outcome:
     model = load_model(request.sources[0].clones[request.sources[0].repositories[0]], choice)
     outcome = Outcome("anomaly", {"name": choice, "digest": model.digest, "config": model.engine.config}, [])
     outcome.about = {**asdict(chosen), "limit": request.limit, "injections": request.injections,
-                     "resamples": request.resamples, "channels": list(CHANNELS)}  # fmt: skip
+                     "resamples": request.resamples, "around": request.around,
+                     "channels": list(CHANNELS)}  # fmt: skip
     real, made, labels = _replayed(request, chosen, scoring, model, outcome)
     names = baselines.names()
     for path in request.scores:
@@ -97,7 +121,8 @@ def run(request: Request, emit: Emit) -> Outcome:
     ):
         outcome.rows += rows
         emit(rows)
-    for kind in NATURAL:
+    seen = np.concatenate([_seen(model, s, done) for s, done in zip(request.sources, real, strict=True)])
+    for kind in _kinds_of(request):
         positive = np.concatenate(
             [labels_of(s.oid, found[kind]) for s, found in zip(real, labels, strict=True)]
         )
@@ -108,6 +133,13 @@ def run(request: Request, emit: Emit) -> Outcome:
             outcome.notes.append(
                 f"{kind}: {positive.sum()} positives are too few to tell anything from chance"
             )
+        parts = np.unique(seen)
+        for part in parts if len(parts) > 1 else ():
+            held = seen == part
+            name = f"{kind}_{SEEN[part]}"
+            # A repository that has both parts is two: what was trained on is not compared with what was not.
+            mine = natural_rows(name, commits.take(held), positive[held], request.resamples, names)
+            rows += [r for r in mine if not r.data]
         outcome.rows += rows
         emit(rows)
     outcome.notes += _verdicts(outcome.rows)
@@ -118,6 +150,23 @@ def run(request: Request, emit: Emit) -> Outcome:
         )
     outcome.charts = _charts(outcome.rows)
     return outcome
+
+
+def _kinds_of(request: Request) -> tuple[str, ...]:
+    """The label sets that are reported: around the commits of one, only that one is."""
+    return NATURAL if request.around is None else (AROUND[request.around],)
+
+
+def _seen(model: ScoringModel, source: Source, scored: Scored) -> NDArray[np.int64]:
+    """[n] index into `SEEN` of each scored commit: what the model was trained on it says itself."""
+    table = source.table
+    trained = {s.get("root") for s in model.trained_on if s.get("role") != "held-out"}
+    root = table.repositories[0].root if table.repositories else None
+    if root is None or root not in trained:
+        return np.zeros(len(scored), np.int64)
+    row = {oid: i for i, oid in enumerate(table.commits.oid)}
+    first = int(boundaries(table, HOLD_OUT)[0])
+    return np.array([1 if row[oid] >= first else 2 for oid in scored.oid], np.int64)
 
 
 Found = dict[str, set[str]]
@@ -133,8 +182,11 @@ def _replayed(
     for source in request.sources:
         table = source.table
         window = window_of(table, chosen.share, request.limit)
-        first, second = _one(request, source, window, chosen, scoring, model)
-        found = {"revert": reverted(table), "szz": inducing(source, options)}
+        found = {"revert": reverted(table), "szz": set[str]()}
+        if "szz" in _kinds_of(request):
+            found["szz"] = inducing(source, options)
+        around = None if request.around is None else found[AROUND[request.around]]
+        first, second = _one(request, source, window, chosen, scoring, model, around)
         real.append(first)
         made.append(second)
         labels.append(found)
@@ -147,7 +199,7 @@ def _replayed(
                 "last": table.commits.oid[window.last],
                 "commits": len(first),
                 "cases": len(second),
-                **{kind: int(labels_of(first.oid, found[kind]).sum()) for kind in NATURAL},
+                **{kind: int(labels_of(first.oid, found[kind]).sum()) for kind in _kinds_of(request)},
             }
         )
     return real, made, labels
@@ -160,23 +212,31 @@ def _one(
     chosen: AnomalySettings,
     scoring: ScoreSettings,
     model: ScoringModel,
+    around: set[str] | None,
 ) -> tuple[Scored, Scored]:
     name = source.repositories[0]
     commits = source.table.commits
+    blocks = None
+    if around is not None:
+        blocks = blocks_around(source.table, window, chosen.block, around, request.limit)
     place = None
     if request.work is not None:
         ends = commits.oid[0], commits.oid[window.first], commits.oid[window.last]
         place = kept.path_of(
             request.work, VERSION, model.digest, name, ends, chosen.block, request.injections,
             repr(scoring), CHANNELS, baselines.names(), baselines.BaselineSettings(),
+            *(() if blocks is None else (blocks,)),
         )  # fmt: skip
         read = kept.load(place)
         if read is not None:
             request.say(f"{name}: replayed before")
             return read
-    count = window.last - window.first + 1
-    request.say(f"{name}: replaying {count:,} commits")
-    both = replay(source, window, model, scoring, block=chosen.block, injections=request.injections)
+    if blocks is not None:
+        request.say(f"{name}: replaying {len(blocks)} blocks of {chosen.block} commits")
+        both = replay_blocks(source, blocks, model, scoring), joined(name, [])
+    else:
+        request.say(f"{name}: replaying {window.last - window.first + 1:,} commits")
+        both = replay(source, window, model, scoring, block=chosen.block, injections=request.injections)
     if place is not None:
         kept.save(place, *both)
     return both
@@ -206,8 +266,9 @@ def _rows_of(real: Sequence[Scored], made: Sequence[Scored], labels: Sequence[Fo
 
 
 def _verdicts(rows: Sequence[Row]) -> list[str]:
-    """What cannot be told from chance once size is matched, said outright."""
-    out = []
+    """What cannot be told from chance once size is matched, said outright; of the surprise in a sentence."""
+    out = [_evidence(rows, kind, fate) for kind, fate in FATES.items()]
+    out = [said for said in out if said]
     for metric in (INJECTED, *(f"{kind}_auroc_size_matched" for kind in NATURAL)):
         mine = [r for r in rows if r.metric == metric and not r.data and r.interval is not None]
         chance = [r.subset for r in mine if r.interval and r.interval[0] <= CHANCE <= r.interval[1]]
@@ -217,6 +278,27 @@ def _verdicts(rows: Sequence[Row]) -> list[str]:
         if below:
             out.append(f"{metric}: below chance: {', '.join(below)}")
     return out
+
+
+def _evidence(rows: Sequence[Row], kind: str, fate: str) -> str:
+    """What the surprise is worth, for one set of labels; '' where it was not compared."""
+
+    def of(metric: str) -> Row | None:
+        found = (r for r in rows if (r.metric, r.subset, r.data) == (f"{kind}_{metric}", SURPRISE, ""))
+        return next(found, None)
+
+    at_size, gain = of("auroc_size_matched"), of("auroc_added_to_lines")
+    if at_size is None or at_size.interval is None:
+        return ""
+    low, high = at_size.interval
+    worth = "some evidence" if low > CHANCE else "no evidence"
+    said = f"surprise is {worth} that a commit will be {fate}: "
+    said += f"AUROC at size {at_size.value:.2f}, {low:.2f} to {high:.2f}"
+    if gain is not None and gain.interval is not None:
+        said += (
+            f"; it adds {gain.value:+.3f} ({gain.interval[0]:+.3f} to {gain.interval[1]:+.3f}) to lines added"
+        )
+    return said
 
 
 def _charts(rows: Sequence[Row]) -> list[Chart]:

@@ -92,10 +92,9 @@ def pool(scored: Sequence[Scored]) -> Pool:
     filled = [s for s in scored if len(s)]
     names = [k for k in filled[0].values if all(k in s.values for s in filled)] if filled else []
     none = np.zeros(0, np.int64)
-    number = {s.repository: i for i, s in enumerate(scored)}
     return Pool(
         repositories=[s.repository for s in scored],
-        repository=np.concatenate([none, *(np.full(len(s), number[s.repository]) for s in filled)]),
+        repository=np.concatenate([none, *(np.full(len(s), i) for i, s in enumerate(scored) if len(s))]),
         time=np.concatenate([none, *(s.time for s in filled)]),
         lines=np.concatenate([none, *(s.lines_added for s in filled)]),
         p_value=np.concatenate([np.zeros(0), *(s.p_value for s in filled)]),

@@ -8,16 +8,17 @@ Nothing that scores a commit was committed after its block begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import codewm_core as core
 from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
-from codewm.corpus.history import commits_between
+from codewm.corpus.history import commits_between, history_in
 from codewm.corpus.split import boundaries
 from codewm.corpus.table import EditTable
 from codewm.model.evaluation.baselines import Baselines
@@ -28,7 +29,7 @@ from codewm.model.scoring.calibrate import Calibrated
 from codewm.model.scoring.channels import CHANNELS, Edits
 from codewm.model.scoring.combine import per_commit
 from codewm.model.scoring.engine_model import ScoringModel
-from codewm.model.scoring.gather import build, measured
+from codewm.model.scoring.gather import build, measured, past_of
 from codewm.model.scoring.past import empty_past
 from codewm.model.scoring.score import Judged, judge
 from codewm.model.scoring.settings import ScoreSettings
@@ -70,6 +71,13 @@ class Window:
     last: int
     """Inclusive."""
 
+    def blocks(self, size: int) -> list[Window]:
+        """Cut it into runs of `size` commits, the last one perhaps shorter."""
+        return [
+            Window(start, min(start + size - 1, self.last))
+            for start in range(self.first, self.last + 1, size)
+        ]
+
 
 def window_of(table: EditTable, share: float, limit: int) -> Window:
     """The latest `share` of the edits by commit time; of those, the first `limit` by whole commits.
@@ -88,6 +96,74 @@ def window_of(table: EditTable, share: float, limit: int) -> Window:
     return Window(first, last)
 
 
+def blocks_around(
+    table: EditTable, window: Window, size: int, wanted: Collection[str], limit: int
+) -> list[Window]:
+    """The blocks of the window that hold a wanted commit with code in it; the first of them, up to `limit` edits."""
+    edited = np.unique(table.commit[(table.flags & core.FLAG_NOOP) == 0])
+    marked = [int(c) for c in edited if table.commits.oid[c] in wanted]
+    found: list[Window] = []
+    edits = 0
+    for part in window.blocks(size):
+        if not any(part.first <= c <= part.last for c in marked):
+            continue
+        edits += int(((table.commit >= part.first) & (table.commit <= part.last)).sum())
+        if found and edits > limit:
+            break
+        found.append(part)
+    return found
+
+
+def replay_blocks(
+    source: Source,
+    blocks: Sequence[Window],
+    model: ScoringModel,
+    settings: ScoreSettings,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Scored:
+    """Score some blocks of commits, each against the past before it, as `replay` does.
+
+    What lies between two blocks is read only as far as it belongs to the past of the second one; the rivals know as
+    much of the past as codewm does, and no more.
+    """
+    table, name = source.table, source.repositories[0]
+    _check_kind(source, model)
+    limit = settings.history
+    past, rivals, reached = empty_past(), Baselines(), 0
+    scored: list[Scored] = []
+    with Repository.open(source.clones[name]) as repo:
+        for part in blocks:
+            if part.first > reached:
+                between = commits_between(table, reached, part.first - 1)
+                if reached and len(np.unique(between.commit)) <= limit.commits:
+                    edits, known = measured(between, past, model, settings)
+                    past = past.plus(between, edits, known).trimmed(limit)
+                    rivals.learn(between)
+                else:
+                    found = history_in(table, part.first - 1, limit)
+                    past, rivals = past_of(repo, found, model, settings), Baselines()
+                    rivals.learn(found.table)
+            here = commits_between(table, part.first, part.last)
+            edits, known = measured(here, past, model, settings)
+            judged = judge(edits, here.commits.lines_added, past, None, settings)
+            scored.append(_scored(name, here, edits, judged, rivals, settings))
+            past, reached = past.plus(here, edits, known).trimmed(limit), part.last + 1
+            rivals.learn(here)
+            progress(part.last - part.first + 1)
+    return joined(name, scored)
+
+
+def _check_kind(source: Source, model: ScoringModel) -> None:
+    """Raise `UserError` where the store was made for another kind of model."""
+    table = source.table
+    if (table.window, table.action_id) != (model.window, model.action):
+        raise UserError(
+            f"{source.name} was harvested with window {table.window} and action {table.action_id}, "
+            f"the model is told {model.window} and {model.action}",
+            "harvest with the settings of the model",
+        )
+
+
 def replay(
     source: Source,
     window: Window,
@@ -104,12 +180,7 @@ def replay(
     another kind of model.
     """
     table = source.table
-    if (table.window, table.action_id) != (model.window, model.action):
-        raise UserError(
-            f"{source.name} was harvested with window {table.window} and action {table.action_id}, "
-            f"the model is told {model.window} and {model.action}",
-            "harvest with the settings of the model",
-        )
+    _check_kind(source, model)
     name = source.repositories[0]
     with Repository.open(source.clones[name]) as repo:
         before = table.commits.parent[window.first]
@@ -122,8 +193,8 @@ def replay(
     )
     real: list[Scored] = []
     made: list[Scored] = []
-    for start in range(window.first, window.last + 1, block):
-        end = min(start + block - 1, window.last)
+    for run in window.blocks(block):
+        start, end = run.first, run.last
         part = commits_between(table, start, end)
         edits, known = measured(part, past, model, settings)
         judged = judge(edits, part.commits.lines_added, past, None, settings)

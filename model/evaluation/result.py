@@ -32,6 +32,8 @@ class Request:
     """Folders with encoders of others, for the suites that compare encoders."""
     injections: int = 60
     """Edits of each repository that are corrupted in every way, 0 for none."""
+    around: str | None = None
+    """Score only the blocks of commits that hold one of these ('reverts'); None scores all."""
     part: str | None = None
     """Of a divided corpus."""
     only: Sequence[str] = ()

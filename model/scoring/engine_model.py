@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import codewm_core as core
 from codewm.corpus.errors import UserError
@@ -30,6 +32,15 @@ class ScoringModel:
     def action_names(self) -> tuple[str, ...]:
         """Names of the numbers that describe each edit to the model."""
         return core.ACTIONS[self.action]
+
+    @property
+    def trained_on(self) -> list[dict[str, Any]]:
+        """The repositories that it says it was made with: name, root, role; [] where it does not say."""
+        try:
+            sources = json.loads(self.engine.metadata.get("provenance", "{}")).get("sources", [])
+        except (ValueError, AttributeError):
+            return []
+        return [s for s in sources if isinstance(s, dict)] if isinstance(sources, list) else []
 
 
 def base_path() -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import codewm_core as core
-from codewm.corpus.history import harvest_live, history, names_of_tree
+from codewm.corpus.history import History, harvest_live, history, names_of_tree
 from codewm.corpus.table import COMMIT_ROOT
 from codewm.model.scoring import cache
 from codewm.model.scoring.channels import Edits, Seen, measure
@@ -60,6 +60,11 @@ def build(
 ) -> Past:
     """Measure the history before `base`, `base` included."""
     found = history(repo, base, settings.history, window=model.window, action=model.action)
+    return past_of(repo, found, model, settings)
+
+
+def past_of(repo: Repository, found: History, model: ScoringModel, settings: ScoreSettings) -> Past:
+    """Measure a history."""
     names = names_of_tree(repo, found.before, settings.history)
     lores = lores_of_tree(repo, found.before, settings.tokens)
     start = empty_past(names, from_root=not found.before, source=found.source, lores=lores)

@@ -22,7 +22,7 @@ from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.combine import per_commit
 from codewm.model.scoring.gather import build
 from codewm.model.scoring.past import Past, take
-from codewm.model.scoring.score import judge
+from codewm.model.scoring.score import judge_adapted
 from codewm.model.scoring.settings import ScoreSettings
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def judged(
         before = past.until(first - 1).trimmed(settings.history)
         block = take(edits, np.arange(starts[first], starts[last]))
         block = replace(block, commit=block.commit - np.int32(first))
-        found = judge(block, past.lines_added[first:last], before, None, settings)
+        found, _ = judge_adapted(block, past.lines_added[first:last], before, None, settings)
         p_value[first:last] = found.commits.p_value
         surprise[first:last] = -np.log(found.commits.p_tail)
         for name in CHANNELS:

@@ -25,6 +25,7 @@ from codewm.model.scoring import landings, reasons, standing
 from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
+from codewm.model.scoring.drift import Drift, Own, detect
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.landings import Kept, highest
@@ -82,7 +83,9 @@ def score(
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, known = measured(table, past, model, settings, Kept(repo.data_dir / landings.FILE_NAME, model))
     reference, place = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
-    judged = judge(edits, table.commits.lines_added, past, reference, settings, place)
+    judged, drift = judge_adapted(edits, table.commits.lines_added, past, reference, settings, place)
+    if drift is not None:
+        warn(_said(drift, past, settings))
     writer = _Writer(table, edits, known, judged, past, model, settings)
     commits = tuple(writer.commit(c, record) for c, record in enumerate(records))
     return Report(
@@ -93,7 +96,7 @@ def score(
         tokenizer_id=core.TOKENIZER_ID,
         action_id=model.action,
         action_names=model.action_names,
-        calibration=_calibration(judged, source),
+        calibration=_calibration(judged, source, drift is not None and drift.is_enough(settings)),
         alert_budget=settings.alert_budget,
         commits=commits[::-1],
     )
@@ -146,6 +149,8 @@ class Judged:
     """Scored commits of the repository itself that were compared with."""
     past_edits: int
     """Their edits."""
+    own: Own
+    """What was compared with, compared with itself."""
 
 
 def judge(
@@ -154,10 +159,13 @@ def judge(
     past: Past,
     reference: Reference | None,
     settings: ScoreSettings,
+    since: int = 0,
     place: Path | None = None,
 ) -> Judged:
-    """Turn raw channels into p-values, surprises and scores; `place` is where the past's `standing` is kept."""
-    history, history_lines = _recent(past.edits, settings.calibration.recent_commits), past.lines_added
+    """Turn raw channels into p-values, surprises and scores, compared with the commits of the past from row `since`;
+    `place` is where the past's `standing` is kept.
+    """
+    history, history_lines = _recent(past.edits, settings.calibration.recent_commits, since), past.lines_added
     own_edits, own_commits = len(history), len(distinct(history.commit))
     if reference is not None:
         shift = np.int32(len(history_lines))
@@ -191,15 +199,31 @@ def judge(
         reference_edits=0 if reference is None else len(reference.edits),
         past_commits=own_commits,
         past_edits=own_edits,
+        own=Own(history.commit, dict(zip(CHANNELS, stands.channels, strict=True)), stands.commits),
     )
 
 
-def _recent(edits: Edits, commits: int) -> Edits:
-    """The edits of the latest commits that have any."""
+def judge_adapted(
+    edits: Edits,
+    lines_added: NDArray[np.int32],
+    past: Past,
+    reference: Reference | None,
+    settings: ScoreSettings,
+    place: Path | None = None,
+) -> tuple[Judged, Drift | None]:
+    """Judge, and where the past has changed its ways, by what came after that alone, if it is enough."""
+    judged = judge(edits, lines_added, past, reference, settings, place=place)
+    drift = detect(past, judged, settings, judge) if reference is None else None
+    if drift is not None and drift.is_enough(settings):
+        judged = judge(edits, lines_added, past, None, settings, drift.since, place)
+    return judged, drift
+
+
+def _recent(edits: Edits, commits: int, since: int) -> Edits:
+    """The edits of the latest commits that have any, from a row on."""
     scored = distinct(edits.commit)
-    if len(scored) <= commits:
-        return edits
-    return take(edits, np.flatnonzero(edits.commit >= scored[-commits]))
+    first = since if len(scored) <= commits else max(since, int(scored[-commits]))
+    return take(edits, np.flatnonzero(edits.commit >= first)) if first > 0 else edits
 
 
 def concatenate_raw(history: Edits, reference: Edits, shift: np.int32) -> Edits:
@@ -222,7 +246,22 @@ def _reference(model: ScoringModel, past: Past, settings: ScoreSettings) -> Refe
     return parse_reference(model.engine.metadata.get("calibration", "{}"))
 
 
-def _calibration(judged: Judged, source: str) -> Calibration:
+def _said(drift: Drift, past: Past, settings: ScoreSettings) -> str:
+    """One sentence on the change, and what is done about it."""
+    moved = " and ".join(reasons.TITLES.get(name, name) for name in drift.channels[:2])
+    done = (
+        "scores are compared with the commits since then"
+        if drift.is_enough(settings)
+        else "too few to compare with them alone: until there are more, alerts say little"
+    )
+    return (
+        f"the last {drift.commits} commits look unlike the past that scores are measured against: {drift.alerts} "
+        f"alerts where {drift.expected:.1f} were expected; since {past.oids[drift.since][:8]}"
+        f"{f' (most in {moved})' if moved else ''}; {done}"
+    )
+
+
+def _calibration(judged: Judged, source: str, changed: bool) -> Calibration:
     commits, edits, more = judged.past_commits, judged.past_edits, judged.reference_edits
     own = f"{commits} past commits ({edits} edits) of this repository"
     if more:
@@ -230,7 +269,7 @@ def _calibration(judged: Judged, source: str) -> Calibration:
     elif not edits:
         sentence = "there is no history before these commits, and so nothing to compare them with"
     else:
-        sentence = f"compared with {own}"
+        sentence = f"compared with {own}" + (", those since it changed its ways" if changed else "")
         if commits < 50:
             sentence += ": too little history for more than a hint"
     return Calibration(commits, edits, source, more, sentence)

@@ -92,6 +92,20 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True)
+class DriftSettings:
+    """When the past is said to have changed its ways (`drift`)."""
+
+    least: int = 10
+    """Commits on either side of a change."""
+    step: float = 3.0
+    """Standard errors that a mean must step up by for a second look; the largest of hundreds of steps is taken."""
+    margin: int = 5
+    """Commits before the step that are not compared with, because it may be off by as many."""
+    level: float = 0.005
+    """Chance of so many alerts without drift, at which it is said."""
+
+
+@dataclass(frozen=True)
 class CombineSettings:
     """How channels become surprise (`combine`)."""
 
@@ -128,6 +142,7 @@ class ScoreSettings:
     novelty: NoveltySettings = field(default_factory=NoveltySettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     combine: CombineSettings = field(default_factory=CombineSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     alert_budget: tuple[int, int] = (2, 100)
     """At most so many alerts per so many ordinary commits."""
     speaks: float = 0.1

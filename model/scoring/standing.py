@@ -31,6 +31,9 @@ KEPT = 8
 """Pasts that are kept, the latest ones: the hook, a range and a pull request each have a base of their own."""
 
 
+_PARTS = ("odds", "commits", "channels")
+
+
 @dataclass(frozen=True)
 class Standing:
     """How unusual n edits of c commits are, each among the others."""
@@ -39,6 +42,8 @@ class Standing:
     """[n] `combine.evidence`."""
     commits: Floats
     """[c] `combine.per_commit`."""
+    channels: Floats
+    """[len(CHANNELS), n] p-values."""
 
 
 class Matched:
@@ -61,7 +66,8 @@ def standing(history: Edits, lines_added: NDArray[np.int32], settings: ScoreSett
     odds = evidence(p_tail, settings.combine)
     sample = old.sample(odds)
     units = calibrate(sample, sample, cal.neighbours, cal, own=True)
-    return Standing(odds, per_commit(units.p_tail, history.commit, len(lines_added), settings.combine))
+    commits = per_commit(units.p_tail, history.commit, len(lines_added), settings.combine)
+    return Standing(odds, commits, np.array([p_tail[name] for name in CHANNELS]))
 
 
 def recalled(
@@ -108,24 +114,23 @@ def _read(place: Path) -> list[dict[str, object]]:
 
 
 def _entry(key: str, found: Standing) -> dict[str, object]:
-    odds, commits = (v.astype("<f8").tobytes() for v in (found.odds, found.commits))
-    texts = {"odds": base64.b64encode(odds).decode(), "commits": base64.b64encode(commits).decode()}
-    return {"key": key, "check": _check(key, odds, commits), **texts}
+    raw = {name: getattr(found, name).astype("<f8").tobytes() for name in _PARTS}
+    texts = {name: base64.b64encode(data).decode() for name, data in raw.items()}
+    return {"key": key, "check": _check(key, *raw.values()), **texts}
 
 
 def _parse(entry: dict[str, object], edits: int, commits: int) -> Standing | None:
     """Read an entry back; None where it is damaged."""
     try:
-        raw = [base64.b64decode(str(entry[name]), validate=True) for name in ("odds", "commits")]
+        raw = [base64.b64decode(str(entry[name]), validate=True) for name in _PARTS]
     except (KeyError, ValueError):
         return None
-    if entry.get("check") != _check(str(entry["key"]), *raw) or [len(r) for r in raw] != [
-        8 * edits,
-        8 * commits,
-    ]:
+    sizes = [8 * edits, 8 * commits, 8 * edits * len(CHANNELS)]
+    if entry.get("check") != _check(str(entry["key"]), *raw) or [len(r) for r in raw] != sizes:
         return None
-    return Standing(*(np.frombuffer(r, "<f8").astype(np.float64) for r in raw))
+    odds, strength, channels = (np.frombuffer(r, "<f8").astype(np.float64) for r in raw)
+    return Standing(odds, strength, channels.reshape(len(CHANNELS), edits))
 
 
-def _check(key: str, odds: bytes, commits: bytes) -> str:
-    return hashlib.sha256(b"".join((key.encode(), odds, commits))).hexdigest()
+def _check(key: str, *parts: bytes) -> str:
+    return hashlib.sha256(b"".join((key.encode(), *parts))).hexdigest()

@@ -6,6 +6,7 @@
 4. Every score has every row, with intervals; what cannot be told from chance is said.
 5. The same command again reads what was replayed; other settings do not.
 6. Mistakes of the finer kinds parse, differ, and are what they are called.
+7. Around reverts, the blocks that hold a reverted commit are scored and no others, each as when all are.
 """
 
 from __future__ import annotations
@@ -13,16 +14,28 @@ from __future__ import annotations
 import csv
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from codewm.cli.commands.eval import _of_clone
+from codewm.corpus.split import boundaries
+from codewm.model.evaluation.anomaly import SEEN, _seen
 from codewm.model.evaluation.baselines import names as rivals
 from codewm.model.evaluation.injection import Function, corrupted
 from codewm.model.evaluation.mistakes import ALL, MORE
-from codewm.model.evaluation.replay import Scored, Window, replay, window_of
+from codewm.model.evaluation.replay import (
+    Scored,
+    Window,
+    blocks_around,
+    joined,
+    replay,
+    replay_blocks,
+    window_of,
+)
 from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.engine_model import load_model
 from codewm.model.scoring.settings import ScoreSettings
@@ -102,6 +115,57 @@ def test_the_window_is_the_latest_part_and_its_beginning(repos: list[GitRepo]) -
     assert 0 < inside <= 7
 
 
+def test_blocks_around_some_commits_are_scored_as_among_all(repos: list[GitRepo], model: Path) -> None:
+    source = _of_clone(repos[0].path, quiet=True)
+    table, window = source.table, Window(20, len(source.table.commits) - 1)
+    wanted = {table.commits.oid[25], table.commits.oid[55]}
+    blocks = blocks_around(table, window, 10, wanted, 10_000)
+    assert blocks == [Window(20, 29), Window(50, 59)]
+    assert blocks_around(table, window, 10, wanted, 1) == blocks[:1]
+    scoring, settings = load_model(repos[0].path / "none", str(model)), ScoreSettings(threads=1)
+    some = replay_blocks(source, blocks, scoring, settings)
+    every, _ = replay(source, window, scoring, settings, block=10, injections=0)
+    at = [every.oid.index(oid) for oid in some.oid]
+    assert set(some.oid) == {table.commits.oid[c] for b in blocks for c in range(b.first, b.last + 1)}
+    for name in ("surprise", *CHANNELS, "lines_added", "bag_direction"):
+        assert some.values[name] == pytest.approx(every.values[name][at]), name
+
+
+def test_what_the_model_was_trained_on_is_known_by_its_own_word(repos: list[GitRepo], model: Path) -> None:
+    source = _of_clone(repos[0].path, quiet=True)
+    table = source.table
+    scored = replace(joined("one", []), oid=list(table.commits.oid))
+    unknown = load_model(repos[0].path / "none", str(model))
+    assert unknown.trained_on == []
+    assert [SEEN[s] for s in _seen(unknown, source, scored)] == ["unseen"] * len(table.commits)
+    root = {"root": table.repositories[0].root, "role": "train"}
+    knows = SimpleNamespace(trained_on=[root])
+    said = [SEEN[s] for s in _seen(knows, source, scored)]  # type: ignore[arg-type]
+    late = int(boundaries(table, 0.2)[0])
+    assert said == ["trained"] * late + ["late"] * (len(said) - late)
+    held = SimpleNamespace(trained_on=[{**root, "role": "held-out"}])
+    assert set(_seen(held, source, scored).tolist()) == {0}  # type: ignore[arg-type]
+
+
+def test_around_reverts_reports_reverts_alone(repos: list[GitRepo], model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    asked = ("eval", "anomaly", *_places(repos), "--model", str(model), "--resamples", "30", "--threads", "1")
+    asked = (*asked, "--set", "share=0.6", "--set", "block=4", "--around", "reverts", "--json", str(out))
+    ran = run_cli(*asked)
+    assert ran.status == 0, ran.err
+    document = json.loads(out.read_text())
+    assert [d["revert"] for d in document["data"]] == [4, 4]
+    assert all(d["commits"] < 30 for d in document["data"])
+    said = {r["metric"] for r in document["rows"]}
+    assert "revert_auroc_size_time_matched" in said
+    assert not any(metric.startswith(("szz", "injected")) for metric in said)
+    again = run_cli(*asked)
+    assert again.err.count("replayed before") == 2
+    refused = run_cli(*asked[:3], "--around", "fixes")
+    assert refused.status == 2
+    assert "no blocks around 'fixes'" in refused.err
+
+
 def _places(repos: list[GitRepo]) -> list[str]:
     return [str(repo.path) for repo in repos]
 
@@ -114,6 +178,7 @@ def test_rows_labels_and_the_scores_of_others(repos: list[GitRepo], model: Path,
     assert ran.status == 0, ran.err
     assert "caught among the strangest" in ran.out
     assert "not told from chance" in ran.err
+    assert "evidence that a commit will be fixed: AUROC at size " in ran.err
     document = json.loads(out.read_text())
     assert document["suite"] == "anomaly"
     assert [d["name"] for d in document["data"]] == ["one", "two"]
