@@ -81,6 +81,7 @@ def measured(
         past=past,
         tokens=settings.tokens,
         novelty=settings.novelty,
+        messages=settings.messages,
     )
 
 
@@ -107,6 +108,6 @@ def _is_enough(past: Past, stored: Past) -> bool:
 
 def _key(model: ScoringModel, settings: ScoreSettings) -> str:
     """Name everything that raw values depend on."""
-    limits = (settings.history, settings.names, settings.tokens, settings.novelty)
+    limits = (settings.history, settings.names, settings.tokens, settings.novelty, settings.messages)
     parts = (model.digest, core.TOKENIZER_ID, model.window, model.action, *limits)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

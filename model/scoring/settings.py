@@ -71,6 +71,20 @@ class NoveltySettings:
 
 
 @dataclass(frozen=True)
+class MessageSettings:
+    """When a message is about something else (`message`), chosen on foreign messages in repositories of training."""
+
+    literal: float = 0.3
+    """Probability of a word that is part of what was touched; with 0.03 to 0.6 it makes little difference."""
+    pseudo: float = 2.0
+    """Commits' worth of belief that a piece says nothing of a word."""
+    words: int = 2
+    """With fewer words that say something nothing is said."""
+    least: int = 30
+    """With fewer earlier commits nothing is said."""
+
+
+@dataclass(frozen=True)
 class CalibrationSettings:
     """How a raw value becomes a percentile and a p-value (`calibrate`)."""
 
@@ -109,6 +123,9 @@ class CombineSettings:
         ("novelty", 0.35),
         ("shape", 0.22),
         ("repetition", 0.4),
+        ("substitution", 0.3),
+        ("loose_ends", 0.4),
+        ("message", 0.2),
     )
     """1 - a of the Beta(a, 1) of each channel's p-values on unusual edits. Fitted on injected edits of ten repositories
     of training, kinds that training knows (docs/lab-log.md); but for `repetition`, which none of them does, and
@@ -126,6 +143,7 @@ class ScoreSettings:
     names: NameSettings = field(default_factory=NameSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     novelty: NoveltySettings = field(default_factory=NoveltySettings)
+    messages: MessageSettings = field(default_factory=MessageSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     combine: CombineSettings = field(default_factory=CombineSettings)
     alert_budget: tuple[int, int] = (2, 100)
