@@ -119,10 +119,10 @@ def _file(path: str) -> frozenset[str]:
 
 
 class Lore:
-    """Which words of messages went with which pieces."""
+    """Which of the words that will be asked for went with which pieces."""
 
-    def __init__(self, settings: MessageSettings) -> None:
-        self._settings = settings
+    def __init__(self, asked: frozenset[str], settings: MessageSettings) -> None:
+        self._asked, self._settings = asked, settings
         self._commits = 0
         self._words: Counter[str] = Counter()
         self._pieces: Counter[str] = Counter()
@@ -132,9 +132,10 @@ class Lore:
         """Let time pass by a commit."""
         if one.touched and one.words:
             self._commits += 1
-            self._words.update(one.words)
             self._pieces.update(one.touched)
-            self._pairs.update((word, piece) for word in one.words for piece in one.touched)
+            known = one.words & self._asked
+            self._words.update(known)
+            self._pairs.update((word, piece) for word in known for piece in one.touched)
 
     def surprises(self, one: Told) -> dict[str, float]:
         """Of each word that says something: log P(word) - log P(word | touched). Empty while too little is known."""
@@ -160,7 +161,7 @@ def surprises(
 ) -> list[dict[str, float]]:
     """[C] surprise of each word of each commit by those of `known` before `date` [C]; none where few say anything."""
     out: list[dict[str, float]] = [{} for _ in told]
-    lore, learnt = Lore(settings), 0
+    lore, learnt = Lore(frozenset().union(*(one.words for one in told)), settings), 0
     for c in np.argsort(date, kind="stable").tolist():
         if not told[c].words:
             continue
