@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NEXT_STEP = {
     "displacement": "check that this code belongs in this unit",
     "new_identifiers": "check where these names come from",
+    "substitution": "check what was replaced",
+    "loose_ends": "check what is left over",
 }
 
 
