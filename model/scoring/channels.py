@@ -26,6 +26,7 @@ from codewm.model.scoring.repetition import repeated
 from codewm.model.scoring.settings import MessageSettings, NameSettings, NoveltySettings, TokenSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
 from codewm.model.scoring.substitution import dearest
+from codewm.model.scoring.transposition import transposed
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -45,6 +46,7 @@ CHANNELS = (
     "substitution",
     "loose_ends",
     "message",
+    "transposition",
 )
 CHANGES = ("created", "deleted", "modified")
 # Names that need no definition; Python 2's too, because old histories are full of them.
@@ -174,6 +176,7 @@ def assemble(
         "repetition": repeated(table, rows, known.words.added),
         "substitution": np.where(known.words.silent, np.nan, dearest(known.words.added, known.words.removed)),
         "loose_ends": loose.weights(table, rows),
+        "transposition": transposed(table, rows, known.words.added, known.words.removed),
     }
     nothing = np.full(len(rows), np.nan)
     return Edits(

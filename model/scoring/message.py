@@ -81,9 +81,9 @@ def told_by(
 ) -> list[Told]:
     """[C] commits with the edits [N] in them, at the places `where` [N], which bring pieces of names `named` [N]."""
     out = [Told(words(subject)) for subject in subjects]
-    moves = edits.net.any(axis=1)
-    columns = (edits.commit.tolist(), edits.change.tolist(), edits.test.tolist(), moves.tolist())
-    for i, (commit, change, test, move) in enumerate(zip(*columns, strict=True)):
+    commits, changes = edits.commit.tolist(), edits.change.tolist()
+    tests, moves = edits.test.tolist(), edits.net.any(axis=1).tolist()
+    for i, commit in enumerate(commits):
         one = out[commit]
         one.touched |= where[i]
         one.touched |= {

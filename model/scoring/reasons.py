@@ -30,6 +30,7 @@ TITLES = {
     "substitution": "substitution",
     "loose_ends": "loose ends",
     "message": "message",
+    "transposition": "transposition",
 }
 
 
@@ -95,6 +96,14 @@ def substitution(raw: float, percentile: float, gone: str, come: str) -> str:
         percentile,
         [],
     )
+
+
+def transposition(raw: float) -> str:
+    """Say how much changed places with its neighbour."""
+    if raw < 1:
+        return "transposition: nothing changed places with what stood beside it"
+    runs = "piece of code" if raw == 1 else "pieces of code"
+    return f"transposition: {raw:.0f} {runs} changed places with what stood beside, otherwise as before"
 
 
 def loose_ends(found: LooseEnds) -> str:

@@ -362,6 +362,8 @@ class _Writer:
             return reasons.repetition(raw)
         if name == "substitution":
             return reasons.substitution(raw, percentile, *self._substituted(i, row))
+        if name == "transposition":
+            return reasons.transposition(raw)
         if name == "loose_ends":
             return reasons.loose_ends(loose_ends(*sides(self.table, row)))
         if name == "message":

@@ -126,6 +126,7 @@ class CombineSettings:
         ("substitution", 0.25),
         ("loose_ends", 0.32),
         ("message", 0.15),
+        ("transposition", 0.3),
     )
     """1 - a of the Beta(a, 1) of each channel's p-values on unusual edits. Fitted on injected edits of repositories of
     training, kinds that training knows: the mean of a fit on ten, with the base model before, and of one on six
