@@ -87,9 +87,9 @@ def told_by(
         one = out[commit]
         one.touched |= where[i]
         one.touched |= {
-            _CHANGES[change],
-            "<test>" if test else "<code>",
-            "<structure>" if move else "<still>",
+            _CHANGES[changes[i]],
+            "<test>" if tests[i] else "<code>",
+            "<structure>" if moves[i] else "<still>",
         }
         if named:
             one.named |= named[i]

@@ -1,8 +1,9 @@
 """Edits in, how many runs of tokens changed places with what stood beside them out.
 
-Two arguments or operands in another order are the same tokens as before: no name is new, no token rare, nothing is
-gone. Ordinary edits move code further, or change it while they do. It needs no model and no past. Statements that change
-places are not found: between two of them stands a mark of depth, so that the runs that moved begin elsewhere.
+Two arguments in another order are the same tokens as before: no name is new, no token rare, nothing is gone. Ordinary
+edits move code further, or change it while they do. It needs no model and no past. Operands around an operator are two
+replacements (`substitution`), and statements are not found: a mark of depth stands between them, so that the runs
+that moved begin elsewhere.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Claims about what changed places:
 
-1. Swapped arguments and operands are found, beside other changes, too, and the report says so.
+1. Swapped arguments are found, beside other changes, too, and the report says so.
 2. A renamed argument, a new one, and code that moved far are none; of a created function nothing is said.
 """
 
@@ -44,7 +44,7 @@ def moved(repo: GitRepo, after: str) -> list[float]:
     "pairs",
     [
         [("copy(source, target)", "copy(target, source)")],
-        [("limit - source", "source - limit")],
+        [("item.name, item.path", "item.path, item.name")],
         [("copy(source, target)", "copy(target, source)"), ("    return total\n", "    return total or None\n")],
     ],
 )  # fmt: skip
