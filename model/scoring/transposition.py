@@ -1,7 +1,7 @@
 """Edits in, how many runs of tokens changed places with what stood beside them out.
 
 Two arguments in another order are the same tokens as before: no name is new, no token rare, nothing is gone. Ordinary
-edits move code further, or change it while they do. It needs no model and no past. Operands around an operator are two
+edits move code further, or change it while they do. It needs no model and no past. Operands and attributes are two
 replacements (`substitution`), and statements are not found: a mark of depth stands between them, so that the runs
 that moved begin elsewhere.
 """

@@ -44,7 +44,7 @@ def moved(repo: GitRepo, after: str) -> list[float]:
     "pairs",
     [
         [("copy(source, target)", "copy(target, source)")],
-        [("item.name, item.path", "item.path, item.name")],
+        [("report(item, total, ", "report(total, item, ")],
         [("copy(source, target)", "copy(target, source)"), ("    return total\n", "    return total or None\n")],
     ],
 )  # fmt: skip
