@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NEXT_STEP = {
     "displacement": "check that this code belongs in this unit",
     "new_identifiers": "check where these names come from",
+    "substitution": "check what was replaced",
+    "transposition": "check that the new order is meant",
+    "loose_ends": "check what is left over",
 }
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.corpus.history import name_hash
-from codewm.model.scoring.channels import Edits, Seen, add_novelty, assemble
+from codewm.model.scoring import message
+from codewm.model.scoring.channels import Edits, Seen, add_message, add_novelty, assemble
 from codewm.model.scoring.ngrams import bits_alone
 
 if TYPE_CHECKING:
@@ -46,4 +47,5 @@ def measure_alone(
     edits = assemble(model.engine, table, rows, seen, settings.names, settings.threads)
     dates = past.edits.commit.astype(np.int64)
     add_novelty(edits, at, [past.edits], dates, table.action_id, settings.novelty)
+    add_message(edits, message.of_table(table, edits), known, message.of_past(past), settings.messages)
     return edits, seen

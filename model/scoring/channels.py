@@ -1,5 +1,5 @@
 """Unit edits in, raw channel values out: what the model did not foresee or doubts, names that came from nowhere, tokens
-that this repository does not write or rarely drops, and edits unlike its earlier ones.
+that this repository does not write or rarely drops, ends left loose, edits unlike its earlier ones and their messages.
 
 Every channel is one value per edit, higher is stranger, NaN where it has nothing to say. None is comparable
 with another, or across sizes, before `calibrate` has looked at the repository's past.
@@ -20,12 +20,15 @@ import codewm_core as core
 from codewm.corpus.distinct import is_among
 from codewm.corpus.history import Names, Replay, replay
 from codewm.corpus.table import COMMIT_ROOT
+from codewm.model.scoring import loose, message
 from codewm.model.scoring.landings import Kept, landings
 from codewm.model.scoring.ngrams import NO_LORE, Bits, bits_of, mean, total
 from codewm.model.scoring.novelty import directions, distance, net_changes, shapes
 from codewm.model.scoring.repetition import repeated
-from codewm.model.scoring.settings import NameSettings, NoveltySettings, TokenSettings
+from codewm.model.scoring.settings import MessageSettings, NameSettings, NoveltySettings, TokenSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
+from codewm.model.scoring.substitution import dearest
+from codewm.model.scoring.transposition import transposed
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -42,6 +45,10 @@ CHANNELS = (
     "novelty",
     "shape",
     "repetition",
+    "substitution",
+    "loose_ends",
+    "message",
+    "transposition",
 )
 CHANGES = ("created", "deleted", "modified")
 # Names that need no definition; Python 2's too, because old histories are full of them.
@@ -106,6 +113,7 @@ def measure(
     tokens: TokenSettings | None = None,
     novelty: NoveltySettings | None = None,
     kept: Kept | None = None,
+    messages: MessageSettings | None = None,
 ) -> tuple[Edits, Seen]:
     """Measure every edit of the table that changes code; `names` was known before its first commit.
 
@@ -132,6 +140,11 @@ def measure(
     if past is not None:
         earlier, dates = [past.edits, *earlier], [past.edits.commit.astype(np.int64), *dates]
     add_novelty(edits, date, earlier, np.concatenate(dates), table.action_id, novelty)
+    told = message.of_table(table, edits)
+    before_them = [] if past is None else message.of_past(past)
+    add_message(
+        edits, told, before + np.arange(len(told)), [*before_them, *told], messages or MessageSettings()
+    )
     return edits, seen
 
 
@@ -172,6 +185,9 @@ def assemble(
         "bits_removed": np.where(known.words.silent, np.nan, total(known.words.removed)),
         "syntax": np.where(root | known.syntax.silent, np.nan, mean(known.syntax.added)),
         "repetition": repeated(table, rows, known.words.added),
+        "substitution": np.where(known.words.silent, np.nan, dearest(known.words.added, known.words.removed)),
+        "loose_ends": loose.weights(table, rows),
+        "transposition": transposed(table, rows, known.words.added, known.words.removed),
     }
     nothing = np.full(len(rows), np.nan)
     return Edits(
@@ -208,6 +224,18 @@ def add_novelty(
     for name, nearest, mine, theirs in views:
         value = distance(mine, date, np.concatenate(theirs), known_date, nearest, settings)
         edits.channels[:, CHANNELS.index(name)] = value
+
+
+def add_message(
+    edits: Edits,
+    told: Sequence[message.Told],
+    date: NDArray[np.int64],
+    known: Sequence[message.Told],
+    settings: MessageSettings,
+) -> None:
+    """Fill the channel that compares commits [C] with what is said of them, by those of `known` before `date` [C]."""
+    value = message.mismatch(told, date, known, settings)
+    edits.channels[:, CHANNELS.index("message")] = value[edits.commit]
 
 
 def unit_vectors(rows: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -88,6 +88,7 @@ def measured(
         tokens=settings.tokens,
         novelty=settings.novelty,
         kept=kept,
+        messages=settings.messages,
     )
 
 
@@ -114,6 +115,6 @@ def _is_enough(past: Past, stored: Past) -> bool:
 
 def _key(model: ScoringModel, settings: ScoreSettings) -> str:
     """Name everything that raw values depend on."""
-    limits = (settings.history, settings.names, settings.tokens, settings.novelty)
+    limits = (settings.history, settings.names, settings.tokens, settings.novelty, settings.messages)
     parts = (model.digest, core.TOKENIZER_ID, model.window, model.action, *limits)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -13,6 +13,7 @@ from codewm.model.scoring.sinks import sink_of
 if TYPE_CHECKING:
     from codewm.corpus.history import Replay
     from codewm.corpus.table import EditTable
+    from codewm.model.scoring.loose import LooseEnds
 
 NAMES_SHOWN = 4
 # Channels as people read them.
@@ -26,6 +27,10 @@ TITLES = {
     "novelty": "novelty",
     "shape": "shape",
     "repetition": "repetition",
+    "substitution": "substitution",
+    "loose_ends": "loose ends",
+    "message": "message",
+    "transposition": "transposition",
 }
 
 
@@ -80,6 +85,44 @@ def shape(percentile: float) -> str:
 def repetition(raw: float) -> str:
     """Say how much of what was added stands beside it already."""
     return f"repetition: {raw:.0f} of the added tokens repeat what stands right beside them"
+
+
+def substitution(raw: float, percentile: float, gone: str, come: str) -> str:
+    """Say which token took the place of which, and how much rarer it is there."""
+    what = f"{come or 'another name'} where {gone or 'a name'} stood"
+    return _rare(
+        f"substitution: {what} is {abs(raw):.1f} bits {'dearer' if raw >= 0 else 'cheaper'} by what this repository "
+        "wrote before",
+        percentile,
+        [],
+    )
+
+
+def transposition(raw: float) -> str:
+    """Say how much changed places with its neighbour."""
+    if raw < 1:
+        return "transposition: nothing changed places with what stood beside it"
+    runs = "piece of code" if raw == 1 else "pieces of code"
+    return f"transposition: {raw:.0f} {runs} changed places with what stood beside, otherwise as before"
+
+
+def loose_ends(found: LooseEnds) -> str:
+    """Say what the edit leaves dangling."""
+    parts = (
+        (found.unreached, "behind a return, raise, break or continue"),
+        (found.unset, "used and no longer set"),
+        (found.early, "used before it is set"),
+        (found.unused, "set and no longer used"),
+    )
+    said = [f"{n} {'statement' if i == 0 else 'name'}{'s' if n > 1 else ''} {what}" for i, (n, what) in
+            enumerate(parts) if n]  # fmt: skip
+    return f"loose ends: {', '.join(said) or 'none'}"
+
+
+def message(percentile: float, strange: list[str]) -> str:
+    """Say that the message is about something else, and which of its words are."""
+    text = "message: its words go with other files, functions and kinds of edit here"
+    return _rare(text, percentile, strange)
 
 
 def _rare(text: str, percentile: float, shown: list[str]) -> str:

@@ -33,10 +33,12 @@ def parse_reference(text: str) -> Reference | None:
     """Read the metadata entry; None where the model carries none (`{}`) or another kind of it."""
     try:
         stored = json.loads(text)
-        if stored.get("schema") != SCHEMA or stored["channels"] != list(CHANNELS):
+        if stored.get("schema") != SCHEMA or not set(stored["channels"]) <= set(CHANNELS):
             return None
-        raw = [np.array([np.nan if v is None else v for v in stored[name]], np.float64) for name in CHANNELS]
-        n = len(raw[0])
+        n = len(stored["commit"])
+        # Of a channel that is younger than the sample nothing is known.
+        given = [stored.get(name, [None] * n) for name in CHANNELS]
+        raw = [np.array([np.nan if v is None else v for v in values], np.float64) for values in given]
         edits = Edits(
             row=np.arange(n),
             commit=np.asarray(stored["commit"], np.int32),

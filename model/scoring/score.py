@@ -21,7 +21,7 @@ from codewm.corpus.distinct import distinct
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import landings, reasons, standing
+from codewm.model.scoring import landings, message, reasons, standing
 from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
@@ -29,12 +29,14 @@ from codewm.model.scoring.drift import Drift, Own, detect
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.landings import Kept, highest
+from codewm.model.scoring.loose import loose_ends, sides
 from codewm.model.scoring.ngrams import lores_of_tree
 from codewm.model.scoring.past import Past, concatenate, empty_past, take
 from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
 from codewm.model.scoring.standing import Matched
+from codewm.model.scoring.substitution import substitutions
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
@@ -393,6 +395,14 @@ class _Writer:
             return reasons.shape(percentile)
         if name == "repetition":
             return reasons.repetition(raw)
+        if name == "substitution":
+            return reasons.substitution(raw, percentile, *self._substituted(i, row))
+        if name == "transposition":
+            return reasons.transposition(raw)
+        if name == "loose_ends":
+            return reasons.loose_ends(loose_ends(*sides(self.table, row)))
+        if name == "message":
+            return reasons.message(percentile, self._strange_words(int(self.edits.commit[i])))
         say = {
             "bits_added": reasons.added_bits,
             "bits_removed": reasons.removed_bits,
@@ -409,6 +419,27 @@ class _Writer:
         part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
         names = [table.names[k] for k in table.name_ids[part]] if name == "bits_added" else []
         return words(tokens, *(bits.added if came else bits.removed).of(i), names, reasons.NAMES_SHOWN)
+
+    def _strange_words(self, c: int) -> list[str]:
+        """Words of a commit's message that go least with what it touched."""
+        told, before = message.of_table(self.table, self.edits), len(self.past)
+        known = [*message.of_past(self.past), *told]
+        date = np.array([before + c], np.int64)
+        found = message.surprises([told[c]], date, known, self.settings.messages)[0]
+        strange = sorted((w for w in found if found[w] > 0), key=lambda w: (-found[w], w))
+        return strange[: reasons.NAMES_SHOWN]
+
+    def _substituted(self, i: int, row: int) -> tuple[str, str]:
+        """The words for the old and the new token of an edit's dearest substitution."""
+        found = substitutions(self.known.words.added, self.known.words.removed)
+        k, table = found.dearest(i), self.table
+        part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
+        names, one = [table.names[n] for n in table.name_ids[part]], np.ones(1, np.float32)
+        gone, come = (
+            words(state, np.array([place], np.int32), one, names, 1)
+            for state, place in zip(sides(table, row), (found.gone[k], found.come[k]), strict=True)
+        )
+        return "".join(gone), "".join(come)
 
     def _neighbours(self, i: int) -> tuple[Neighbour, ...]:
         """The past edits whose displacements point most nearly the same way."""
