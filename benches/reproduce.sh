@@ -59,8 +59,9 @@ measured() { # measured PART COMMAND...
     printf '%s\t%d\t%.1f\n' "$part" $((SECONDS - began)) "$(awk "BEGIN { print $spent - $before }")" >>"$out/times.tsv"
 }
 
-train() { # train RECIPE MODE SEED
-    local run="$out/runs/$1-$2-s$3" resume=()
+train() { # train NAME RECIPE MODE SEED OPTIONS...
+    local run="$out/runs/$1-s$4" recipe=$2 mode=$3 seed=$4 resume=()
+    shift 4
     if [ -e "$run/weights.safetensors" ]; then
         echo "done before: $run" >&2
         return
@@ -70,8 +71,9 @@ train() { # train RECIPE MODE SEED
     else
         rm -rf "$run" # killed before it kept anything
     fi
-    measured "train $1 $2 $3" "$codewm" train --corpus "$out/corpus.h5" --output "$run" --recipe "$1" --mode "$2" \
-        --seed "$3" --steps "$steps" --device "$device" "${shape[@]}" --set keep=50 ${resume[@]+"${resume[@]}"}
+    measured "train ${run##*/}" "$codewm" train --corpus "$out/corpus.h5" --output "$run" --recipe "$recipe" \
+        --mode "$mode" --seed "$seed" --steps "$steps" --device "$device" "${shape[@]}" --set keep=50 "$@" \
+        ${resume[@]+"${resume[@]}"}
 }
 
 suite() { # suite NAME FILE ARGUMENTS...
@@ -95,26 +97,36 @@ fi
 # Both recipes, as published and as written, over seeds.
 for recipe in encoder-collapse readout-repair; do
     for mode in published text; do
-        for seed in $seeds; do train "$recipe" "$mode" "$seed"; done
+        for seed in $seeds; do train "$recipe-$mode" "$recipe" "$mode" "$seed"; done
     done
+done
+# CodeWM-1 table 14 names a spectral term and a direction weight that the published code did not have; so do its figures.
+for seed in $seeds; do
+    train encoder-collapse-table14 encoder-collapse published "$seed" \
+        --set spectral=log --set spectral_weight=0.01 --set direction_weight=1.0
+done
+# CodeWM-2 table 10: the displacement itself is predicted, between the last loop's states or the first's.
+for seed in $seeds; do
+    train readout-repair-delta readout-repair published "$seed" --set forecast=delta
+    train readout-repair-delta-early readout-repair published "$seed" --set forecast=delta --set delta_loop=1
 done
 
 # CodeWM-1 tables 1 and 2, figure 3; what causes the collapse.
 suite collapse collapse "$out/corpus.h5" --steps "$sweep" --seeds "$sweeps" --device "$device" "${shape[@]}"
 
-for recipe in encoder-collapse readout-repair; do
-    for mode in published text; do
-        models=()
-        for seed in $seeds; do models+=(--model "$out/runs/$recipe-$mode-s$seed"); done
-        # CodeWM-1 tables 3, 4, 8 and 9 in distribution; table 5 on clones never trained on.
-        suite rollout "rollout-$recipe-$mode" "$out/corpus.h5" "${models[@]}"
-        suite rollout "rollout-unseen-$recipe-$mode" "$unseen"/* "${models[@]}"
-        # CodeWM-2 tables 1 to 6, 9, 10 and figure 1.
-        suite geometry "geometry-$recipe-$mode" "$unseen"/* "${models[@]}"
-        suite audit "audit-$recipe-$mode" "$unseen"/* "${models[@]}"
-        # CodeWM-1 tables 6, 7 and 19; CodeWM-2 tables 7 and 8.
-        suite retrieval "retrieval-$recipe-$mode" "$unseen"/* "${models[@]}"
-    done
+for name in encoder-collapse-published encoder-collapse-text encoder-collapse-table14 \
+    readout-repair-published readout-repair-text readout-repair-delta readout-repair-delta-early; do
+    models=()
+    for seed in $seeds; do models+=(--model "$out/runs/$name-s$seed"); done
+    # CodeWM-1 tables 2, 3, 4, 8 and 9 in distribution; table 5 on clones never trained on.
+    suite rollout "rollout-$name" "$out/corpus.h5" "${models[@]}"
+    # CodeWM-2 tables 1 to 6, 9, 10 and figure 1.
+    suite audit "audit-$name" "$unseen"/* "${models[@]}"
+    case $name in *-delta*) continue ;; esac
+    suite rollout "rollout-unseen-$name" "$unseen"/* "${models[@]}"
+    suite geometry "geometry-$name" "$unseen"/* "${models[@]}"
+    # CodeWM-1 tables 6, 7 and 19; CodeWM-2 tables 7 and 8.
+    suite retrieval "retrieval-$name" "$unseen"/* "${models[@]}"
 done
 
 # The same questions to the shipped model, and those that only the engine answers: CodeWM-1 tables 10, 11, 15 and 16.

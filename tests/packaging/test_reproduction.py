@@ -1,8 +1,8 @@
 """Claims:
 
 1. Every table and figure of both papers has a row in docs/reproduction.md, and no row is left without our side.
-2. `reproduce.sh` trains both recipes in both modes over three seeds, calls every suite of the papers, and what is
-   finished is not done again; bad arguments are refused with the usage.
+2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, calls every
+   suite of the papers, and what is finished is not done again; bad arguments are refused with the usage.
 3. A run that was stopped is resumed, one that was killed before it kept anything begins again, and a folder with
    figures of one size takes none of another. What each part took is written down.
 4. Every command of it is one that codewm takes, and leaves rows behind (`smoke`, on made repositories).
@@ -78,7 +78,7 @@ def trained(commands: list[list[str]]) -> list[list[str]]:
 def test_everything_is_run_once(tmp_path: Path, codewm: Path) -> None:
     commands, _ = asked(tmp_path, codewm, "small")
     runs = trained(commands)
-    assert len({tuple(c) for c in runs}) == len(runs) == 2 * 2 * 3
+    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3
     assert {c[1] for c in commands if c[0] == "eval"} == SUITES
     assert any(
         c[:2] == ["eval", "rollout"] and str(tmp_path / "unseen/b c") in c and c.count("--model") == 3
