@@ -18,7 +18,7 @@ codewm=$1 scale=$2 clones=$3 unseen=$4 out=$5 device=${6:-cpu}
 case $scale in
 smoke)
     steps=3 sweep=2 seeds="0 1" sweeps=1 limit=60 resamples=20
-    shape=(--set batch=8 --set window=32 --set max_tokens=32 --set watched=16 --set watch=1000)
+    shape=(--set batch=8 --set window=32 --set watched=16 --set watch=1000)
     ;;
 small)
     steps=300 sweep=100 seeds="0 1 2" sweeps=3 limit=800 resamples=1000
