@@ -21,8 +21,8 @@ smoke)
     shape=(--set batch=8 --set window=32 --set watched=16 --set watch=1000)
     ;;
 small)
-    steps=300 sweep=100 seeds="0 1 2" sweeps=3 limit=800 resamples=1000
-    shape=(--set batch=16 --set window=64 --set max_tokens=64 --set warmup=50)
+    steps=300 sweep=100 seeds="0 1 2" sweeps=3 limit=400 resamples=1000
+    shape=(--set batch=16 --set window=64 --set max_tokens=64 --set warmup=50 --set watched=160)
     ;;
 full)
     # Steps and batch of the papers: 15,000 (CodeWM-1 table 14), 28,000 (CodeWM-2 table 6).
