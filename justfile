@@ -83,7 +83,11 @@ corpus clones out *options:
 base corpus out *options:
     "{{bin}}/codewm" train --corpus "$1" -o "$2" --from scratch --minutes 15 --set teacher_share=0.48 --set max_edits=120000 --f32 "${@:3}"
 
-# Every experiment of both papers, sized for 3 hours on two cores: just reproduce CLONES UNSEEN OUT (docs/reproduction.md)
+# Every command of the papers' experiments in minutes; its figures mean nothing: just reproduce-smoke CLONES UNSEEN OUT
+reproduce-smoke clones unseen out:
+    benches/reproduce.sh "{{bin}}/codewm" smoke "{{clones}}" "{{unseen}}" "{{out}}"
+
+# Every experiment of both papers, sized for an evening on two cores: just reproduce CLONES UNSEEN OUT (docs/reproduction.md)
 reproduce clones unseen out:
     benches/reproduce.sh "{{bin}}/codewm" small "{{clones}}" "{{unseen}}" "{{out}}"
 

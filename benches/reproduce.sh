@@ -1,45 +1,79 @@
 #!/usr/bin/env bash
 # Clones to train on and clones never trained on in, every experiment of both papers out: one JSON and its charts each.
 #
-# usage: reproduce.sh CODEWM small|full CLONES UNSEEN OUT [DEVICE]
+# usage: reproduce.sh CODEWM smoke|small|full CLONES UNSEEN OUT [DEVICE]
 #
-# CLONES and UNSEEN are folders of clones; nothing of UNSEEN may be in CLONES. What is finished is not done again, so
-# that the same command goes on where it was stopped. `small` is meant for 3 hours on two cores, `full` for a GPU.
+# CLONES and UNSEEN are folders of clones; nothing of UNSEEN may be in CLONES. What is finished is not done again, and
+# a training run that was stopped goes on, so that the same command goes on where it was stopped. OUT/times.tsv says
+# what each part took. `smoke` goes through every command in minutes and its figures mean nothing, `small` is meant for
+# an evening on two cores, `full` for a GPU.
 set -euo pipefail
 
 if [ $# -lt 5 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 codewm=$1 scale=$2 clones=$3 unseen=$4 out=$5 device=${6:-cpu}
 
 case $scale in
+smoke)
+    steps=3 sweep=2 seeds="0 1" sweeps=1 limit=60 resamples=20
+    shape=(--set batch=8 --set window=32 --set watched=16 --set watch=1000)
+    ;;
 small)
-    steps=300 sweep=100 seeds="0 1 2" limit=800
-    shape=(--set batch=16 --set window=64 --set max_tokens=64 --set warmup=50)
+    steps=300 sweep=100 seeds="0 1 2" sweeps=3 limit=400 resamples=1000
+    shape=(--set batch=16 --set window=64 --set max_tokens=64 --set warmup=50 --set watched=160)
     ;;
 full)
     # Steps and batch of the papers: 15,000 (CodeWM-1 table 14), 28,000 (CodeWM-2 table 6).
-    steps=28000 sweep=15000 seeds="42 43 44" limit=5000
+    steps=28000 sweep=15000 seeds="42 43 44" sweeps=3 limit=5000 resamples=1000
     shape=(--set batch=128)
     ;;
 *)
-    echo "the scale is small or full, not '$scale'" >&2
+    echo "the scale is smoke, small or full, not '$scale'" >&2
     exit 2
     ;;
 esac
 mkdir -p "$out"
+# What is finished is only skipped, so figures of two sizes must not meet in one folder.
+if [ -e "$out/scale" ] && [ "$(cat "$out/scale")" != "$scale" ]; then
+    echo "'$out' holds results of '$(cat "$out/scale")'; name another folder for '$scale'" >&2
+    exit 2
+fi
+echo "$scale" >"$out/scale"
 
-# The same command is never run twice once it has left its file.
-once() {
-    local made=$1
+# Into `spent`: processor seconds of all children so far. In this very shell: a subshell has no children yet.
+count() {
+    times >"$out/.times"
+    spent=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); s += 60 * t[1] + t[2] } print s }' "$out/.times")
+}
+
+measured() { # measured PART COMMAND...
+    local part=$1 began=$SECONDS before
     shift
-    if [ -e "$made" ]; then
-        echo "done before: $made" >&2
-    else
-        echo "+ $*" >&2
-        "$@"
+    echo "+ $part" >&2
+    count
+    before=$spent
+    "$@"
+    count
+    printf '%s\t%d\t%.1f\n' "$part" $((SECONDS - began)) "$(awk "BEGIN { print $spent - $before }")" >>"$out/times.tsv"
+}
+
+train() { # train NAME RECIPE MODE SEED OPTIONS...
+    local run="$out/runs/$1-s$4" recipe=$2 mode=$3 seed=$4 resume=()
+    shift 4
+    if [ -e "$run/weights.safetensors" ]; then
+        echo "done before: $run" >&2
+        return
     fi
+    if [ -e "$run/state.safetensors" ]; then
+        resume=(--resume)
+    else
+        rm -rf "$run" # killed before it kept anything
+    fi
+    measured "train ${run##*/}" "$codewm" train --corpus "$out/corpus.h5" --output "$run" --recipe "$recipe" \
+        --mode "$mode" --seed "$seed" --steps "$steps" --device "$device" "${shape[@]}" --set keep=50 "$@" \
+        ${resume[@]+"${resume[@]}"}
 }
 
 suite() { # suite NAME FILE ARGUMENTS...
@@ -49,43 +83,54 @@ suite() { # suite NAME FILE ARGUMENTS...
         echo "done before: $file" >&2
         return
     fi
-    echo "+ eval $name ($file)" >&2
-    "$codewm" eval "$name" "$@" --json "$out/$file.json" --plots "$out/$file" --limit "$limit"
+    measured "eval $file" "$codewm" eval "$name" "$@" --json "$out/$file.json" --plots "$out/$file" \
+        --limit "$limit" --resamples "$resamples"
     touch "$out/$file.done"
 }
 
-once "$out/corpus.h5" "$codewm" harvest "$clones"/* --out "$out/corpus.h5"
+if [ -e "$out/corpus.h5" ]; then
+    echo "done before: $out/corpus.h5" >&2
+else
+    measured harvest "$codewm" harvest "$clones"/* --out "$out/corpus.h5"
+fi
 
 # Both recipes, as published and as written, over seeds.
 for recipe in encoder-collapse readout-repair; do
     for mode in published text; do
-        for seed in $seeds; do
-            run="$out/runs/$recipe-$mode-s$seed"
-            once "$run/weights.safetensors" "$codewm" train --corpus "$out/corpus.h5" --output "$run" \
-                --recipe "$recipe" --mode "$mode" --seed "$seed" --steps "$steps" --device "$device" "${shape[@]}"
-        done
+        for seed in $seeds; do train "$recipe-$mode" "$recipe" "$mode" "$seed"; done
     done
+done
+# CodeWM-1 table 14 names a spectral term and a direction weight that the published code did not have; so do its figures.
+for seed in $seeds; do
+    train encoder-collapse-table14 encoder-collapse published "$seed" \
+        --set spectral=log --set spectral_weight=0.01 --set direction_weight=1.0
+done
+# CodeWM-2 table 10: the displacement itself is predicted, between the last loop's states or the first's.
+for seed in $seeds; do
+    train readout-repair-delta readout-repair published "$seed" --set forecast=delta
+    train readout-repair-delta-early readout-repair published "$seed" --set forecast=delta --set delta_loop=1
 done
 
 # CodeWM-1 tables 1 and 2, figure 3; what causes the collapse.
-suite collapse collapse "$out/corpus.h5" --steps "$sweep" --seeds 3 --device "$device" "${shape[@]}"
+suite collapse collapse "$out/corpus.h5" --steps "$sweep" --seeds "$sweeps" --device "$device" "${shape[@]}"
 
-for recipe in encoder-collapse readout-repair; do
-    for mode in published text; do
-        models=()
-        for seed in $seeds; do models+=(--model "$out/runs/$recipe-$mode-s$seed"); done
-        # CodeWM-1 tables 3, 4, 8 and 9 in distribution; table 5 on clones never trained on.
-        suite rollout "rollout-$recipe-$mode" "$out/corpus.h5" "${models[@]}"
-        suite rollout "rollout-unseen-$recipe-$mode" "$unseen"/* "${models[@]}"
-        # CodeWM-2 tables 1 to 6, 9, 10 and figure 1.
-        suite geometry "geometry-$recipe-$mode" "$unseen"/* "${models[@]}"
-        suite audit "audit-$recipe-$mode" "$unseen"/* "${models[@]}"
-        # CodeWM-1 tables 6, 7 and 19; CodeWM-2 tables 7 and 8.
-        suite retrieval "retrieval-$recipe-$mode" "$unseen"/* "${models[@]}"
-    done
+for name in encoder-collapse-published encoder-collapse-text encoder-collapse-table14 \
+    readout-repair-published readout-repair-text readout-repair-delta readout-repair-delta-early; do
+    models=()
+    for seed in $seeds; do models+=(--model "$out/runs/$name-s$seed"); done
+    # CodeWM-1 tables 2, 3, 4, 8 and 9 in distribution; table 5 on clones never trained on.
+    suite rollout "rollout-$name" "$out/corpus.h5" "${models[@]}"
+    # CodeWM-2 tables 1 to 6, 9, 10 and figure 1.
+    suite audit "audit-$name" "$unseen"/* "${models[@]}"
+    case $name in *-delta*) continue ;; esac
+    suite rollout "rollout-unseen-$name" "$unseen"/* "${models[@]}"
+    suite geometry "geometry-$name" "$unseen"/* "${models[@]}"
+    # CodeWM-1 tables 6, 7 and 19; CodeWM-2 tables 7 and 8.
+    suite retrieval "retrieval-$name" "$unseen"/* "${models[@]}"
 done
 
 # The same questions to the shipped model, and those that only the engine answers: CodeWM-1 tables 10, 11, 15 and 16.
 for name in rollout geometry audit retrieval probe quantisation latency; do
     suite "$name" "$name-base" "$unseen"/* --model base
 done
+rm -f "$out/.times"

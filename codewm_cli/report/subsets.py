@@ -1,7 +1,7 @@
 """What a suite found in, a table for each subset of its rows out: a line for each metric with its nulls.
 
 For suites whose rows say by themselves what they are of. Rows of several models come as their mean, with each model's
-figure beside it.
+figure beside it; of models that are not alike, and so have no mean, each has tables of its own.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ def by_subset(outcome: Outcome) -> list[Table]:
     means = [r for r in outcome.rows if "model" not in r.more]
     rows = means if any("seeds" in r.more for r in means) else outcome.rows
     pooled = [r for r in rows if not r.data]
-    tables = [
-        _figures([r for r in pooled if r.subset == subset], subset, outcome)
-        for subset in dict.fromkeys(r.subset for r in pooled)
-    ]
     each = [r for r in rows if r.data]
-    tables += [
-        _repositories([r for r in each if r.subset == subset], subset)
-        for subset in dict.fromkeys(r.subset for r in each)
-    ]
+    tables = [_figures(some, title, outcome) for title, some in _grouped(pooled)]
+    tables += [_repositories(some, title) for title, some in _grouped(each)]
     return [table for table in tables if table.row_count]
+
+
+def _grouped(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows by subset, and by model where several have rows of it; with what each group is called."""
+    out = []
+    for subset in dict.fromkeys(r.subset for r in rows):
+        mine = [r for r in rows if r.subset == subset]
+        models = list(dict.fromkeys(r.more.get("model") for r in mine))
+        for model in models:
+            title = subset if len(models) == 1 else f"{subset}, {model}" if model else subset
+            out.append((title, [r for r in mine if r.more.get("model") == model]))
+    return out
 
 
 def _figures(rows: Sequence[Row], subset: str, outcome: Outcome) -> Table:

@@ -151,7 +151,7 @@ def gather(sources: Sequence[Source], *, limit: int, part: str | None = None) ->
     if len(known) < 2 * ENOUGH:
         raise UserError(
             f"only {len(known)} functions with their source are here",
-            "name clones, or a corpus with --clones FOLDER",
+            "name clones with more history, or a corpus with --clones FOLDER",
         )
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Units(

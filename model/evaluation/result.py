@@ -117,8 +117,11 @@ class Outcome:
 
 
 def chart_of(rows: Sequence[Row], name: str, title: str, axis: str, *, by: str = "metric") -> Chart | None:
-    """A chart of rows, labelled by one of their fields; None without any."""
-    marks = [
-        Mark(str(getattr(row, by)).replace("_", " "), row.value, row.interval, row.nulls) for row in rows
-    ]
+    """A chart of rows, labelled by one of their fields, and by model where there are several; None without any."""
+    several = len({row.more.get("model") for row in rows}) > 1
+    marks = []
+    for row in rows:
+        label = str(getattr(row, by)).replace("_", " ")
+        label += f", {row.more['model']}" if several and "model" in row.more else ""
+        marks.append(Mark(label, row.value, row.interval, row.nulls))
     return Chart(name, title, axis, marks) if marks else None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.errors import UserError
 from codewm.model.evaluation import encoders, protocols, retrieved, world as worlds
 from codewm.model.evaluation.encoders import Features, States
 from codewm.model.evaluation.held_out import LABEL, Edits
@@ -66,6 +67,11 @@ def run(request: Request, emit: Emit) -> Outcome:
         rows = _rows(request, population, one.name, one.queries, hard_answers(one, features), more)
         outcome.rows += rows
         emit(rows)
+    if not outcome.rows:
+        raise UserError(
+            f"none of {len(population):,} edits has another one to be found by",
+            "name clones with more history",
+        )
     outcome.charts = charts(outcome.rows)
     return outcome
 

@@ -1,4 +1,7 @@
-"""Models and a suite's question about one of them in, the rows of each and their means over models out."""
+"""Models and a suite's question about one of them in, the rows of each and their means over models out.
+
+Means are over models that differ in their seed alone: the average of a paper's recipe and ours is of nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from codewm.model.evaluation.world import World
 def ask(
     request: Request, emit: Emit, outcome: Outcome, question: Callable[[World], Sequence[Row]]
 ) -> list[World]:
-    """Add to the outcome the rows of each model, which name it; of several, also the mean with its spread."""
+    """Add to the outcome the rows of each model, which name it; of several alike, also the mean with its spread."""
     loaded = worlds.load_all(request.models, request.threads)
     readouts: list[list[Row]] = []
     names = worlds.names(loaded, request.models)
@@ -26,7 +29,11 @@ def ask(
         named = [replace(row, more={**row.more, "model": name}) for row in rows]
         outcome.rows += named
         emit(named)
-    if len(loaded) > 1:
+    if len({w.kind for w in loaded}) > 1:
+        outcome.notes.append(
+            "these models differ in more than their seed: each has its own figures, and nothing is averaged"
+        )
+    elif len(loaded) > 1:
         means = over_seeds(readouts)
         outcome.rows += means
         emit(means)
@@ -35,6 +42,6 @@ def ask(
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """What a chart is drawn of: the means over models, or the rows of the only one."""
+    """What a chart is drawn of: the means over models, or every row where there are none."""
     means = [row for row in rows if "model" not in row.more]
     return means or list(rows)

@@ -41,6 +41,10 @@ class World(Protocol):
         """What people call it."""
 
     @property
+    def kind(self) -> str:
+        """What models are alike in that differ in their seed alone."""
+
+    @property
     def action(self) -> str:
         """Which action it is told: 'v7' or 'v15'."""
 
@@ -93,6 +97,11 @@ class EngineWorld:
     def about(self) -> dict[str, Any]:
         """Which model it is, as JSON."""
         return self.subject.as_json()
+
+    @property
+    def kind(self) -> str:
+        """The shape."""
+        return json.dumps(self.engine.config, sort_keys=True, default=str)
 
     def online(self, tokens: U16, offsets: I64) -> F32:
         """f of n states: [n, F]."""

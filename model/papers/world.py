@@ -6,7 +6,9 @@ padding mask a state is padded to its own width alone, so that its latent never 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,14 @@ class PaperWorld:
         self.tokenizer = recipe.network.tokenizer
         self.delta = recipe.network.forecast == "delta"
         self._pad = vocabulary(recipe.network.tokenizer)[2]
+
+    @property
+    def kind(self) -> str:
+        """The recipe without its seed and what it ran on."""
+        recipe = asdict(self.recipe)
+        for key in ("seed", "device", "threads", "precision", "keep"):
+            del recipe["run"][key]
+        return json.dumps(recipe, sort_keys=True)
 
     def online(self, tokens: U16, offsets: I64) -> F32:
         """Latents that the predictor starts from: [n, F]."""

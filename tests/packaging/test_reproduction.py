@@ -1,18 +1,26 @@
 """Claims:
 
 1. Every table and figure of both papers has a row in docs/reproduction.md, and no row is left without our side.
-2. `reproduce.sh` trains both recipes in both modes over three seeds, calls every suite of the papers, and what is
-   finished is not done again; bad arguments are refused with the usage.
+2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, calls every
+   suite of the papers, and what is finished is not done again; bad arguments are refused with the usage.
+3. A run that was stopped is resumed, one that was killed before it kept anything begins again, and a folder with
+   figures of one size takes none of another. What each part took is written down.
+4. Every command of it is one that codewm takes, and leaves rows behind (`smoke`, on made repositories).
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from codewm.cli.main import main
+from tests.model.evaluation.repository import build
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benches" / "reproduce.sh"
@@ -40,7 +48,7 @@ def codewm(tmp_path: Path) -> Path:
     fake = tmp_path / "codewm"
     fake.write_text(
         "#!/usr/bin/env bash\n"
-        f'echo "$*" >> {tmp_path}/said\n'
+        f"printf '%q ' \"$@\" >> {tmp_path}/said; echo >> {tmp_path}/said\n"
         "while [ $# -gt 0 ]; do case $1 in\n"
         '--out) touch "$2";;\n'
         '--output) mkdir -p "$2"; touch "$2/weights.safetensors";;\n'
@@ -50,28 +58,85 @@ def codewm(tmp_path: Path) -> Path:
     return fake
 
 
-def test_everything_is_run_once(tmp_path: Path, codewm: Path) -> None:
+def asked(tmp_path: Path, codewm: Path, scale: str) -> tuple[list[list[str]], str]:
+    """Arguments of every command of a run of the script since the last time, and what it said."""
     for folder in ("clones/a", "unseen/b c"):
-        (tmp_path / folder).mkdir(parents=True)
-    command = ["bash", str(SCRIPT), str(codewm), "small", str(tmp_path / "clones"), str(tmp_path / "unseen")]
-    command.append(str(tmp_path / "out"))
-    subprocess.run(command, check=True, capture_output=True)
-    said = (tmp_path / "said").read_text().splitlines()
-    trained = [line for line in said if line.startswith("train ")]
-    assert len(trained) == 2 * 2 * 3
-    assert len({re.sub(r"--output \S+", "", line) for line in trained}) == len(trained)
-    asked = [line.split()[1] for line in said if line.startswith("eval ")]
-    assert set(asked) == SUITES
-    assert any(
-        "eval rollout" in line and "unseen/b c" in line and line.count("--model") == 3 for line in said
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "said").unlink(missing_ok=True)
+    places = [str(tmp_path / name) for name in ("clones", "unseen", "out")]
+    done = subprocess.run(
+        ["bash", str(SCRIPT), str(codewm), scale, *places], check=True, capture_output=True, text=True
     )
-    again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert (tmp_path / "said").read_text().splitlines() == said
-    assert "done before" in again.stderr
+    said = tmp_path / "said"
+    return [shlex.split(line) for line in said.read_text().splitlines()] if said.exists() else [], done.stderr
+
+
+def trained(commands: list[list[str]]) -> list[list[str]]:
+    return [c for c in commands if c[0] == "train"]
+
+
+def test_everything_is_run_once(tmp_path: Path, codewm: Path) -> None:
+    commands, _ = asked(tmp_path, codewm, "small")
+    runs = trained(commands)
+    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3
+    assert {c[1] for c in commands if c[0] == "eval"} == SUITES
+    assert any(
+        c[:2] == ["eval", "rollout"] and str(tmp_path / "unseen/b c") in c and c.count("--model") == 3
+        for c in commands
+    )
+    parts = [line.split("\t") for line in (tmp_path / "out/times.tsv").read_text().splitlines()]
+    assert len(parts) == len(commands)
+    assert all(float(wall) >= 0 and float(spent) >= 0 for _, wall, spent in parts)
+    again, said = asked(tmp_path, codewm, "small")
+    assert again == []
+    assert "done before" in said
+
+
+def test_what_was_stopped_goes_on(tmp_path: Path, codewm: Path) -> None:
+    asked(tmp_path, codewm, "small")
+    stopped, killed = (tmp_path / "out/runs" / f"readout-repair-text-s{i}" for i in (0, 1))
+    for run in (stopped, killed):
+        (run / "weights.safetensors").unlink()
+        (run / "metrics.jsonl").touch()
+    (stopped / "state.safetensors").touch()
+    first, second = asked(tmp_path, codewm, "small")[0]
+    assert str(stopped) in first
+    assert "--resume" in first
+    assert str(killed) in second
+    assert "--resume" not in second
+    assert not (killed / "metrics.jsonl").exists()  # `train` refuses a folder with a run in it
+
+
+def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
+    asked(tmp_path, codewm, "smoke")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        asked(tmp_path, codewm, "small")
+    assert refused.value.returncode == 2
+    assert "smoke" in refused.value.stderr
+
+
+@pytest.mark.slow
+def test_every_command_works(tmp_path: Path, codewm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script's own commands, here and not in forty processes that each import torch."""
+    for place, count in (("clones/a", 40), ("clones/b", 40), ("unseen/b c", 60)):
+        made = build(tmp_path / "made" / Path(place).name, count)
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        made.path.rename(tmp_path / place)  # beside it lies a home, which is no clone
+    commands, _ = asked(tmp_path, codewm, "smoke")
+    out = tmp_path / "out"
+    for left in (out / "corpus.h5", *(out / "runs").glob("*/weights.safetensors")):
+        left.unlink()
+    for command in commands:
+        status = main(command)
+        assert status == 0, (command, capsys.readouterr().err[-2000:])
+        if command[0] == "eval":
+            read = json.loads(Path(command[command.index("--json") + 1]).read_text(encoding="utf-8"))
+            assert read["finished"]
+            assert read["rows"], command
 
 
 @pytest.mark.parametrize("arguments", [[], ["codewm", "huge", "a", "b", "c"]])
 def test_bad_arguments_are_refused(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(["bash", str(SCRIPT), *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "usage" in done.stderr or "small or full" in done.stderr
+    assert "usage" in done.stderr or "smoke, small or full" in done.stderr

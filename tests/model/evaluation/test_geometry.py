@@ -4,6 +4,7 @@
    displacements is 1, and loops that go on the same way are straight.
 2. Edits that repeat the last one have consecutive cosine 1 and curvature 0, those that take it back -1 and 2.
 3. The ridge finds a linear map, and nothing in noise; the mean accuracy over classes is no prize for the majority.
+   It is chosen by edits of one class, too, as a short history's latest often are.
 4. A probe reads from a loop what is in it, shuffled labels read nothing.
 5. The ceiling of a displacement that the action says is 1, and without the action it is not.
 6. On chains of our model every probe of Appendix C has its row.
@@ -115,6 +116,17 @@ def test_a_probe_reads_what_is_there() -> None:
     assert found["edit_type_loop_0"].nulls["majority"] == pytest.approx(np.bincount(kind).max() / n)
     assert found["action_r2_loop_0"].value > 0.9
     assert "scope_loop_0" not in found  # one class alone is no question
+
+
+def test_a_ridge_is_chosen_where_all_watched_are_alike() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    hot = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
+    watched = np.zeros(300, bool)
+    watched[np.flatnonzero(x[:, 0] > 0)[:20]] = True
+    held = rng.normal(size=(100, 4)).astype(np.float32)
+    said = geometry.ridge(x, hot, watched, held).argmax(1)
+    assert (said == (held[:, 0] > 0)).mean() > 0.9
 
 
 def test_the_ceiling_of_what_the_action_says() -> None:

@@ -44,6 +44,9 @@ def test_times_are_of_the_calls() -> None:
     assert 9 <= engine.nulls["torch"] < 150
     assert engine.more["times_faster_than_torch"] == pytest.approx(engine.nulls["torch"] / engine.value)
     assert by["made_p95_ms_engine"].value >= engine.value
+    assert 3 <= engine.more["undisturbed"] <= engine.value
+    ratio = by["made_p50_ms_torch"].more["undisturbed"] / engine.more["undisturbed"]
+    assert engine.more["times_faster_than_torch_undisturbed"] == pytest.approx(ratio)
     assert "torch" not in by["made_p50_ms_torch"].nulls
 
 

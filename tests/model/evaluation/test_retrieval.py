@@ -7,6 +7,7 @@
 3. The action finds every label that is made from it: that is what circular means. What knows nothing is near the class
    prior in every protocol.
 4. Every row has its nulls and encoder; a repository's rows are its own queries.
+5. A history without two edits of one kind has nothing to find, and that is an error, not an empty table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.harvest import Options, harvest
 from codewm.corpus.store import read_store
@@ -209,3 +211,16 @@ def test_one_repository_has_no_others(sources: list[Source]) -> None:
     same = next(p for p in protocols.all_of(one) if p.name == "same joint")
     got = retrieval.answers(same, [blank])["precision_at_10"]
     assert got["blank"].mean() == pytest.approx(got["class prior"].mean(), abs=0.1)
+
+
+def test_nothing_to_find_is_said(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "short")
+    for version in range(3):
+        repo.commit(f"version {version}", {"a.py": f"def f(x):\n    return x + {version}\n"})
+    with Repository.open(repo.path) as repository:
+        options = Options(window=256, action="v15", merges="first-parent", jobs=1)
+        table = read_store(harvest(repository, options).path).table
+    model = write_random_model(tmp_path / "model.safetensors")
+    request = Request(sources=[Source("short", table)], models=[str(model)])
+    with pytest.raises(UserError, match="another one to be found"):
+        retrieval.run(request, lambda rows: None)
