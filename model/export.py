@@ -1,6 +1,6 @@
 """Trained weights in, the engine's one safetensors file out (format codewm.model/4), f32 or int8.
 
-int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t, x and r are f16, 
+int8: every Linear and embedding matrix, one symmetric scale per row (absmax / 127). The maps to t, x and r are f16,
 with rows scaled likewise (absmax): they whiten, so their small directions matter as much as their large ones.
 """
 
