@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from codewm.model.scoring.engine_model import ScoringModel
 
 F32 = NDArray[np.float32]
-Landings = tuple[F32, F32, F32]
+Landings = tuple[F32, ...]
 """Actual [n, K] and predicted [n, K] displacements, and the critic's doubt [n]."""
 SCHEMA = "codewm.landings/1"
 FILE_NAME = "landings.safetensors"
