@@ -248,6 +248,8 @@ def labels(tally: Tally, held: Probed, fit: Probed, action_id: str) -> None:
             hit = {k: (v == truth).astype(np.float64) for k, v in (said | guesses).items()}
             tally.mean(f"{what}_loop_{loop}", hit)
             _balanced(tally, f"{what}_balanced_loop_{loop}", hit, truth)
+    if not np.ptp(held.action, axis=0).any():
+        return  # of edits that are all described alike, R2 is not defined
     for loop in range(len(held.before)):
         predicted = {"": ridge(fit.pair(loop), fit.action, fit.watched, held.pair(loop))}
         if not loop:

@@ -129,6 +129,22 @@ def test_a_ridge_is_chosen_where_all_watched_are_alike() -> None:
     assert (said == (held[:, 0] > 0)).mean() > 0.9
 
 
+def test_edits_that_are_all_described_alike_have_no_r2(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(x: np.ndarray, y: np.ndarray, watched: np.ndarray, held: np.ndarray, **_: bool) -> np.ndarray:
+        return np.zeros((len(held), y.shape[1]), np.float32)
+
+    monkeypatch.setattr(geometry, "ridge", nothing)  # which rows there are does not hang on what it says
+    world = LinearWorld()
+    held_out, _ = chained(world, 60)
+    probed = geometry.probed(world, held_out.edits, np.arange(len(held_out.edits)), held_out)
+    fit = geometry.Probed(**{**vars(probed), "watched": held_out.watched})
+    alike = geometry.Probed(**{**vars(probed), "action": np.repeat(probed.action[:1], len(probed.action), 0)})
+    for held, expected in ((probed, True), (alike, False)):
+        tally = Tally(held_out.edits.commit, resamples=20)
+        geometry.labels(tally, held, fit, held_out.action_id)
+        assert any(r.metric.startswith("action_r2") for r in tally.rows) == expected
+
+
 def test_the_ceiling_of_what_the_action_says() -> None:
     world = LinearWorld()
     held_out, _ = chained(world, 200)
