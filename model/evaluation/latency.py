@@ -292,13 +292,14 @@ def timed(calls: Calls, stage: str, subset: str, resamples: int) -> list[Row]:
         }
         for which, (value, resampled) in figures.items():
             nulls, more = {}, {"contender": name, "mean": float(times.mean()), "rounds": len(times)}
-            more["undisturbed"] = float(np.median(times.min(0)))
+            undisturbed = float(np.median(times.min(0)))
+            more["undisturbed"] = undisturbed
             if "torch" in taken and name != "torch":
                 theirs = taken["torch"]
                 peer = float(np.median(theirs) if which == "p50" else np.quantile(theirs, 0.95))
                 nulls["torch"] = peer
                 more["times_faster_than_torch"] = peer / max(float(value), 1e-9)
-                free = float(np.median(theirs.min(0))) / max(more["undisturbed"], 1e-9)
+                free = float(np.median(theirs.min(0))) / max(undisturbed, 1e-9)
                 more["times_faster_than_torch_undisturbed"] = free
             among = None if resampled is None else interval(resampled)
             rows.append(

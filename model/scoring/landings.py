@@ -122,7 +122,7 @@ def _keys(table: EditTable, rows: NDArray[np.int64]) -> list[bytes]:
         before, after = (tokens[offsets[s] : offsets[s + 1]] for s in (table.before[row], table.after[row]))
         hasher = hashlib.blake2b(len(before).to_bytes(8, "little"), digest_size=_DIGEST)
         for part in (before, after, action):
-            hasher.update(np.ascontiguousarray(part))
+            hasher.update(np.ascontiguousarray(part).tobytes())
         keys.append(hasher.digest())
     return keys
 

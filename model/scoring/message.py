@@ -82,7 +82,8 @@ def told_by(
     """[C] commits with the edits [N] in them, at the places `where` [N], which bring pieces of names `named` [N]."""
     out = [Told(words(subject)) for subject in subjects]
     commits, changes = edits.commit.tolist(), edits.change.tolist()
-    tests, moves = edits.test.tolist(), edits.net.any(axis=1).tolist()
+    tests: list[bool] = edits.test.tolist()
+    moves: list[bool] = np.any(edits.net, axis=1).tolist()
     for i, commit in enumerate(commits):
         one = out[commit]
         one.touched |= where[i]

@@ -95,7 +95,7 @@ def _key(history: Edits, lines_added: NDArray[np.int32], settings: ScoreSettings
     columns = (history.commit, history.size, history.change, history.kind, history.test, history.channels)
     for values in (*columns, lines_added):
         hasher.update(f"{values.dtype.str}{values.shape}".encode())
-        hasher.update(np.ascontiguousarray(values))
+        hasher.update(np.ascontiguousarray(values).tobytes())
     return hasher.hexdigest()
 
 

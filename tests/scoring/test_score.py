@@ -16,6 +16,7 @@ Which model: named, local, shipped; damaged or foreign ones are refused with a h
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,8 @@ def test_the_second_run_uses_the_cache_and_says_the_same(long_history: GitRepo, 
 def test_without_a_writable_place_it_works_all_the_same(long_history: GitRepo, model_file: Path) -> None:
     first = run(long_history, model_file)
     data = long_history.path / ".git" / "codewm"
-    (data / cache.FILE_NAME).unlink()
-    data.rmdir()
+    assert (data / cache.FILE_NAME).is_file()
+    shutil.rmtree(data)
     data.write_text("a file where the folder would be")
     again = run(long_history, model_file)
     assert again.commits == first.commits
