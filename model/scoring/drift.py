@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from codewm.model.scoring.combine import per_commit
+from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.past import Past, take
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from codewm.model.scoring.reference import Reference
     from codewm.model.scoring.score import Judged
     from codewm.model.scoring.settings import DriftSettings, ScoreSettings
+    from codewm.model.scoring.standing import Standing
 
     Judge = Callable[[Edits, NDArray[np.int32], Past, Reference | None, ScoreSettings], Judged]
 
@@ -46,11 +47,16 @@ class Own:
     """What past commits are compared with each other, in the order of the history."""
 
     commit: NDArray[np.int32]
-    """[n] commit of each compared edit."""
-    channels: dict[str, Floats]
-    """[n] p-values of the edits, each among the others."""
+    """[u] the compared commits, as rows of the past."""
     strength: Floats
-    """[C] of commits (`combine.per_commit`), NaN where it has no compared edit."""
+    """[u] `combine.per_commit`, each among the others."""
+    channels: dict[str, Floats]
+    """[u] the same of each channel alone."""
+
+    @classmethod
+    def of(cls, commit: NDArray[np.int32], stands: Standing) -> Own:
+        """Of the commits that a standing has edits of."""
+        return cls(commit, stands.commits[commit], dict(zip(CHANNELS, stands.channels, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,13 @@ class Drift:
 def detect(past: Past, judged: Judged, settings: ScoreSettings, judge: Judge) -> Drift | None:
     """Look at the commits that others were compared with; None where they are alike, or too few to tell."""
     own = judged.own
-    scored = np.flatnonzero(~np.isnan(own.strength))
-    said = {"": own.strength[scored]}
-    for name, p in own.channels.items():
-        said[name] = per_commit(p, own.commit, len(own.strength), settings.combine)[scored]
+    said = {"": own.strength, **own.channels}
     found = {name: largest_step(values, settings.drift) for name, values in said.items()}
     steps = sorted(((*step, name) for name, step in found.items() if step is not None), reverse=True)
     if not steps:
         return None
     # A few commits of the new kind among those compared with would hide all the others.
-    first = int(scored[max(steps[0][1] - settings.drift.margin, 0)])
+    first = int(own.commit[max(steps[0][1] - settings.drift.margin, 0)])
     later = take(past.edits, np.flatnonzero(past.edits.commit >= first))
     later = replace(later, commit=later.commit - np.int32(first))
     before = replace(past, edits=take(past.edits, np.flatnonzero(past.edits.commit < first)))

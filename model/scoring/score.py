@@ -201,7 +201,7 @@ def judge(
         reference_edits=0 if reference is None else len(reference.edits),
         past_commits=own_commits,
         past_edits=own_edits,
-        own=Own(history.commit, dict(zip(CHANNELS, stands.channels, strict=True)), stands.commits),
+        own=Own.of(distinct(history.commit), stands),
     )
 
 

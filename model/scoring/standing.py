@@ -18,20 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codewm.corpus.atomic import replace_file
+from codewm.corpus.distinct import distinct
 from codewm.model.scoring.calibrate import Sample, calibrate, log_size
 from codewm.model.scoring.channels import CHANNELS, Edits, strata
 from codewm.model.scoring.combine import evidence, per_commit
 from codewm.model.scoring.settings import ScoreSettings
 
 Floats = NDArray[np.float64]
-SCHEMA = "codewm.standing/1"
+SCHEMA = "codewm.standing/2"
 """To be counted up when the arithmetic of `calibrate` or `combine` changes, not only its settings."""
 FILE_NAME = "standing.json"
+_PARTS = ("odds", "commits", "channels")
 KEPT = 8
 """Pasts that are kept, the latest ones: the hook, a range and a pull request each have a base of their own."""
-
-
-_PARTS = ("odds", "commits", "channels")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Standing:
     commits: Floats
     """[c] `combine.per_commit`."""
     channels: Floats
-    """[len(CHANNELS), n] p-values."""
+    """[len(CHANNELS), u] the same of each channel alone, for the u commits that have edits."""
 
 
 class Matched:
@@ -66,8 +65,12 @@ def standing(history: Edits, lines_added: NDArray[np.int32], settings: ScoreSett
     odds = evidence(p_tail, settings.combine)
     sample = old.sample(odds)
     units = calibrate(sample, sample, cal.neighbours, cal, own=True)
+    rows, alone = distinct(history.commit), []
+    for name in CHANNELS:
+        strength = per_commit(p_tail[name], history.commit, len(lines_added), settings.combine)
+        alone.append(strength[rows])
     commits = per_commit(units.p_tail, history.commit, len(lines_added), settings.combine)
-    return Standing(odds, commits, np.array([p_tail[name] for name in CHANNELS]))
+    return Standing(odds, commits, np.stack(alone))
 
 
 def recalled(
@@ -78,7 +81,7 @@ def recalled(
     entries = _read(place)
     for entry in entries:
         if entry.get("key") == key:
-            found = _parse(entry, len(history), len(lines_added))
+            found = _parse(entry, len(history), len(lines_added), len(distinct(history.commit)))
             if found is not None:
                 return found
     computed = standing(history, lines_added, settings)
@@ -115,21 +118,21 @@ def _read(place: Path) -> list[dict[str, object]]:
 
 def _entry(key: str, found: Standing) -> dict[str, object]:
     raw = {name: getattr(found, name).astype("<f8").tobytes() for name in _PARTS}
-    texts = {name: base64.b64encode(data).decode() for name, data in raw.items()}
+    texts = {name: base64.b64encode(part).decode() for name, part in raw.items()}
     return {"key": key, "check": _check(key, *raw.values()), **texts}
 
 
-def _parse(entry: dict[str, object], edits: int, commits: int) -> Standing | None:
+def _parse(entry: dict[str, object], edits: int, commits: int, scored: int) -> Standing | None:
     """Read an entry back; None where it is damaged."""
     try:
         raw = [base64.b64decode(str(entry[name]), validate=True) for name in _PARTS]
     except (KeyError, ValueError):
         return None
-    sizes = [8 * edits, 8 * commits, 8 * edits * len(CHANNELS)]
+    sizes = [8 * edits, 8 * commits, 8 * len(CHANNELS) * scored]
     if entry.get("check") != _check(str(entry["key"]), *raw) or [len(r) for r in raw] != sizes:
         return None
-    odds, strength, channels = (np.frombuffer(r, "<f8").astype(np.float64) for r in raw)
-    return Standing(odds, strength, channels.reshape(len(CHANNELS), edits))
+    odds, strengths, channels = (np.frombuffer(r, "<f8").astype(np.float64) for r in raw)
+    return Standing(odds, strengths, channels.reshape(len(CHANNELS), scored))
 
 
 def _check(key: str, *parts: bytes) -> str:
