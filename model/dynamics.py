@@ -274,8 +274,10 @@ def foresee(
     config, data = session.config, session.data
     model.freeze_ruler()
     trained = [(n, p) for n, p in model.named_parameters() if not n.startswith(RULER)]
-    lr = config.lr * (config.tuning_lr_scale if tuning else 1.0)
-    optim, names = optimiser([(trained, lr)], config.weight_decay)
+    scale = config.tuning_lr_scale if tuning else 1.0
+    rates = {"predictor.": config.lr, "critic.": config.critic_lr}
+    groups = [([(n, p) for n, p in trained if n.startswith(part)], r * scale) for part, r in rates.items()]
+    optim, names = optimiser(groups, config.weight_decay)
     if resumed is not None:
         restore_optimiser(optim, names, resumed)
     # Encoding may take minutes and is not training: only the descent uses up the stage's time.

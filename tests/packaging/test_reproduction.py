@@ -115,7 +115,7 @@ def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
     assert "smoke" in refused.value.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_command_works(tmp_path: Path, codewm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script's own commands, here and not in forty processes that each import torch."""
     for place, count in (("clones/a", 40), ("clones/b", 40), ("unseen/b c", 60)):
