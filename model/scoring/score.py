@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -215,7 +216,7 @@ def judge_adapted(
 ) -> tuple[Judged, Drift | None]:
     """Judge, and where the past has changed its ways, by what came after that alone, if it is enough."""
     judged = judge(edits, lines_added, past, reference, settings, place=place)
-    drift = detect(past, judged, settings, judge) if reference is None else None
+    drift = detect(past, judged, settings, partial(judge, place=place)) if reference is None else None
     if drift is not None and drift.is_enough(settings):
         judged = judge(edits, lines_added, past, None, settings, drift.since, place)
     return judged, drift

@@ -29,8 +29,9 @@ SCHEMA = "codewm.standing/2"
 """To be counted up when the arithmetic of `calibrate` or `combine` changes, not only its settings."""
 FILE_NAME = "standing.json"
 _PARTS = ("odds", "commits", "channels")
-KEPT = 8
-"""Pasts that are kept, the latest ones: the hook, a range and a pull request each have a base of their own."""
+KEPT = 16
+"""Pasts that are kept, the latest ones: the hook, a range and a pull request each have a base of their own, and where
+`drift` looks twice, what came before the step has one, too."""
 
 
 @dataclass(frozen=True)
