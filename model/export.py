@@ -88,13 +88,18 @@ def packed(
         "action": config.action,
         "action_names": json.dumps(list(codewm_core.ACTIONS[config.action])),
         "quant": quant,
-        "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
-        "metrics": json.dumps(dict(metrics or {}), sort_keys=True),
-        "calibration": json.dumps(dict(calibration or {}), sort_keys=True),
+        "provenance": compact(provenance),
+        "metrics": compact(metrics),
+        "calibration": compact(calibration),
     }
     tensors = engine_tensors(weights, quant)
     data: bytes = save({k: tensors[k] for k in sorted(tensors)}, metadata=metadata)
     return data
+
+
+def compact(values: Mapping[str, Any] | None) -> str:
+    """JSON without spaces: the shipped model has a megabyte, and a list of repositories in it."""
+    return json.dumps(dict(values or {}), sort_keys=True, separators=(",", ":"))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
