@@ -274,8 +274,13 @@ fn int8_stays_near_f32_and_nothing_in_gives_nothing_out() {
     near(predict(&exact).expect("ok"), predict(&rounded).expect("ok"));
     let doubt = |engine: &Engine| engine.doubt(&f, &after, &residuals, &actions);
     near(doubt(&exact).expect("ok"), doubt(&rounded).expect("ok"));
-    // The maps that every score passes through are not rounded.
-    assert_eq!(exact.target(&f), rounded.target(&f));
+    // The maps that every score passes through are rounded a hundred times less.
+    let (t, near_t) = (
+        exact.target(&f).expect("ok"),
+        rounded.target(&f).expect("ok"),
+    );
+    let difference = largest_difference(&t, &near_t);
+    assert!(difference > 0.0 && difference < 1e-3, "{difference}");
     assert_eq!(exact.encode(&[], 0), Ok(vec![]));
     assert_eq!(exact.target(&[]), Ok(vec![]));
     assert_eq!(exact.predict(&[], &[], &[]), Ok(vec![]));
