@@ -262,7 +262,8 @@ def test_resume_needs_the_same_chains(tmp_path: Path, data: TrainingData) -> Non
 def test_what_is_started_from_keeps_its_space(tmp_path: Path, data: TrainingData) -> None:
     go(tmp_path / "base", data, steps=9)
     start = str(tmp_path / "base" / "model.safetensors")
-    tuned = go(tmp_path / "tuned", data, steps=30, start=start)
+    # At the rate of a real tuning, thirty steps of so small a model do not always beat what they started from.
+    tuned = go(tmp_path / "tuned", data, steps=30, start=start, tuning_lr_scale=1.0)
     assert tuned.rows
     assert tuned.steps == 30
     events = [json.loads(line) for line in (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()]
