@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,7 @@ from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
 from codewm.model.scoring.standing import Matched
-from codewm.model.scoring.substitution import substitutions
+from codewm.model.scoring.substitution import Substitutions, substitutions
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
@@ -423,16 +423,24 @@ class _Writer:
 
     def _strange_words(self, c: int) -> list[str]:
         """Words of a commit's message that go least with what it touched."""
-        told, before = message.of_table(self.table, self.edits), len(self.past)
-        known = [*message.of_past(self.past), *told]
-        date = np.array([before + c], np.int64)
-        found = message.surprises([told[c]], date, known, self.settings.messages)[0]
+        row = len(self.past) + c
+        date = np.array([row], np.int64)
+        found = message.surprises([self._told[row]], date, self._told, self.settings.messages)[0]
         strange = sorted((w for w in found if found[w] > 0), key=lambda w: (-found[w], w))
         return strange[: reasons.NAMES_SHOWN]
 
+    @cached_property
+    def _told(self) -> list[message.Told]:
+        """What was said of the commits of the past, and of these behind them."""
+        return [*message.of_past(self.past), *message.of_table(self.table, self.edits)]
+
+    @cached_property
+    def _substitutions(self) -> Substitutions:
+        return substitutions(self.known.words.added, self.known.words.removed)
+
     def _substituted(self, i: int, row: int) -> tuple[str, str]:
         """The words for the old and the new token of an edit's dearest substitution."""
-        found = substitutions(self.known.words.added, self.known.words.removed)
+        found = self._substitutions
         k, table = found.dearest(i), self.table
         part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
         names, one = [table.names[n] for n in table.name_ids[part]], np.ones(1, np.float32)
