@@ -165,6 +165,10 @@ class EditTable:
         division = None if self.division is None else self.division.select(index)
         return replace(self, **rows, **names, name_offsets=offsets, division=division)
 
+    def state(self, one: int) -> U16:
+        """The tokens of a state."""
+        return self.tokens[self.offsets[one] : self.offsets[one + 1]]
+
     def states(self, ids: ArrayLike) -> tuple[U16, I64]:
         """Gather states [n] into flat tokens and offsets [n + 1], as the engine and the trainer take them."""
         return take_states(self.tokens, self.offsets, ids)

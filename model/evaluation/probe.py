@@ -124,7 +124,7 @@ def gather(sources: Sequence[Source], *, limit: int, part: str | None = None) ->
         rows = _latest(source, limit, part)
         for row, text in zip(rows.tolist(), [t.after for t in texts_of(source, rows)], strict=True):
             state = int(table.after[row])
-            of_row = table.tokens[table.offsets[state] : table.offsets[state + 1]]
+            of_row = table.state(state)
             found = None if text is None else properties_of(text)
             if text is None or found is None:
                 about["without_text" if text is None else "not_parsed"] += 1

@@ -106,5 +106,4 @@ def _runs(tokens: U16) -> set[bytes]:
 
 
 def _state(table: EditTable, row: int, side: str) -> U16:
-    state = int(getattr(table, side)[row])
-    return table.tokens[table.offsets[state] : table.offsets[state + 1]]
+    return table.state(getattr(table, side)[row])

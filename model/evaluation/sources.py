@@ -83,7 +83,7 @@ def _text(
         if flags & absent:
             sides.append(EMPTY)
             continue
-        tokens = _state(table, int(column[row]))
+        tokens = table.state(column[row])
         found = cuts.get(oid or "", {}).get(table.units[int(names[row])], [])
         sides.append(_matching(found, tokens, bool(flags & core.FLAG_WINDOWED)))
     return Texts(*sides)
@@ -95,10 +95,6 @@ def _matching(found: Sequence[Cut], tokens: U16, windowed: bool) -> str | None:
         if np.array_equal(one.tokens, tokens):
             return one.text
     return found[0].text if windowed and len(found) == 1 else None
-
-
-def _state(table: EditTable, state: int) -> U16:
-    return table.tokens[table.offsets[state] : table.offsets[state + 1]]
 
 
 def cut(content: bytes) -> dict[str, list[Cut]]:

@@ -117,9 +117,9 @@ class Kept:
 def _keys(table: EditTable, rows: NDArray[np.int64]) -> list[bytes]:
     """A hash of each edit: the tokens before, how many, the tokens after, and the action."""
     keys = []
-    offsets, tokens, actions = table.offsets, table.tokens, np.ascontiguousarray(table.action[rows])
+    actions = np.ascontiguousarray(table.action[rows])
     for row, action in zip(rows.tolist(), actions, strict=True):
-        before, after = (tokens[offsets[s] : offsets[s + 1]] for s in (table.before[row], table.after[row]))
+        before, after = table.state(table.before[row]), table.state(table.after[row])
         hasher = hashlib.blake2b(len(before).to_bytes(8, "little"), digest_size=_DIGEST)
         for part in (before, after, action):
             hasher.update(np.ascontiguousarray(part).tobytes())

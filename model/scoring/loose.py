@@ -142,8 +142,4 @@ def weights(table: EditTable, rows: NDArray[np.int64]) -> Floats:
 
 def sides(table: EditTable, row: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """The state before and the state after an edit."""
-    before, after = (
-        table.tokens[int(table.offsets[s]) : int(table.offsets[s + 1])]
-        for s in (int(table.before[row]), int(table.after[row]))
-    )
-    return before, after
+    return table.state(table.before[row]), table.state(table.after[row])

@@ -31,8 +31,7 @@ def repeated(table: EditTable, rows: NDArray[np.int64], added: Cost) -> Floats:
         positions, _ = added.of(i)
         if not len(positions):
             continue
-        state = int(table.after[row])
-        tokens = table.tokens[int(table.offsets[state]) : int(table.offsets[state + 1])]
+        tokens = table.state(table.after[row])
         if len(positions) == len(tokens):
             continue
         out[i] = sum(

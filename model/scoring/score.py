@@ -414,8 +414,7 @@ class _Writer:
     def _costly(self, name: str, i: int, row: int) -> list[str]:
         """The words for the tokens that cost an edit most."""
         table, came = self.table, name != "bits_removed"
-        state = int((table.after if came else table.before)[row])
-        tokens = table.tokens[int(table.offsets[state]) : int(table.offsets[state + 1])]
+        tokens = table.state((table.after if came else table.before)[row])
         bits = self.known.syntax if name == "syntax" else self.known.words
         part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
         names = [table.names[k] for k in table.name_ids[part]] if name == "bits_added" else []

@@ -39,7 +39,7 @@ def transposed(table: EditTable, rows: NDArray[np.int64], added: Cost, removed: 
         places = {run[2] for run in gone} & {run[2] for run in come}
         gone, come = ([run for run in runs if run[2] not in places] for runs in (gone, come))
         if gone and come:
-            before, after = (_state(table, int(side[rows[i]])) for side in (table.before, table.after))
+            before, after = (table.state(side[rows[i]]) for side in (table.before, table.after))
             out[i] = sum(any(_same(before, g, after, c) for c in come) for g in gone)
     return out
 
@@ -57,7 +57,3 @@ def _runs(positions: NDArray[np.int32]) -> list[_Run]:
 def _same(before: NDArray[np.uint16], gone: _Run, after: NDArray[np.uint16], come: _Run) -> bool:
     passed = abs(gone[2] - come[2])
     return 0 < passed <= FARTHEST and np.array_equal(before[gone[0] : gone[1]], after[come[0] : come[1]])
-
-
-def _state(table: EditTable, state: int) -> NDArray[np.uint16]:
-    return table.tokens[int(table.offsets[state]) : int(table.offsets[state + 1])]
