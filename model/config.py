@@ -112,14 +112,15 @@ class TrainConfig:
     tuning_lr_scale: float = (
         0.03  # where a model is started from: its own history is small, and soon learned by heart
     )
-    dropout: float = 0.2  # share of g's hidden values
+    dropout: float = 0.2  # share of the hidden values of g and of the critic
     unread: float = 0.1  # share of edits whose place is hidden from g: further steps have no state to read
     small_edits: float = 0.65  # 0: errors count by their size, so large edits decide; 1: by what is expected
     contrast: float = 0.1  # weight of InfoNCE
     corruptions: int = 1  # corrupted next states per edit, made once
     critic: float = 1.0  # weight of the critic's cross-entropy, which trains nothing but the critic
-    critic_lr: float = (
-        5e-4  # it learns wrong next states by heart: at 3e-3 it knew kinds it had not seen worse
+    critic_lr: float = 1e-3
+    untold: float = (
+        0.5  # share of edits whose residual is hidden from the critic, which is shorter on edits g has learned
     )
     # all stages
     temperature: float = 0.1
@@ -150,7 +151,7 @@ class TrainConfig:
             raise UserError("train config: teacher_share + space_share must leave time for stage 3")
         if not 0 <= self.small_edits <= 1:
             raise UserError("train config: small_edits must lie in [0, 1]")
-        for name in ("dropout", "unread"):
+        for name in ("dropout", "unread", "untold"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"train config: {name} must lie in [0, 1)")
         if self.threads < 0 or self.corruptions < 0 or self.patience < 1 or self.evaluations < 1:

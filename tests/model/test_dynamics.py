@@ -144,7 +144,7 @@ def test_what_is_trained(tmp_path: Path, data: TrainingData) -> None:
 def test_real_and_wrong_edits_are_shown_alike(
     tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session, model, targets = made(tmp_path, data, dropout=0.5, unread=0.5)
+    session, model, targets = made(tmp_path, data, dropout=0.5, unread=0.5, untold=0.0)
     shown: list[tuple[torch.Tensor, ...]] = []
     judge = model.doubt
 
@@ -171,6 +171,33 @@ def test_real_and_wrong_edits_are_shown_alike(
     assert len(wrong[0]) == 2 * len(edits)
     begun = np.concatenate([data.before[edits], data.after[edits]])
     np.testing.assert_array_equal(wrong[0].numpy(), targets.cache.f[begun])
+
+
+def test_a_share_of_the_residuals_is_hidden_from_the_critic(
+    tmp_path: Path, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of real edits and of wrong ones alike: otherwise that it is hidden would tell them apart."""
+    session, model, targets = made(tmp_path, data, untold=0.5)
+    shown: list[tuple[bool, torch.Tensor]] = []
+    judge = model.doubt
+
+    def seen(*told: torch.Tensor) -> torch.Tensor:
+        shown.append((model.critic.training, told[2]))
+        return judge(*told)
+
+    monkeypatch.setattr(model, "doubt", seen)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        terms(session, model, targets, np.arange(200), rng)
+    assert all(training for training, _ in shown)
+    assert not model.critic.training
+    hidden = [~residual.any(1) for _, residual in shown]
+    for real, wrong in (hidden[:2], hidden[2:]):
+        assert 0.35 < float(real.float().mean()) < 0.65
+        on_top, alone = wrong.chunk(2)
+        assert 0.35 < float(on_top.float().mean()) < 0.65
+        assert not torch.equal(on_top, alone)
+    assert not torch.equal(hidden[0], hidden[2])
 
 
 def test_wrong_edits_are_read_where_they_happen(tmp_path: Path, data: TrainingData) -> None:

@@ -64,6 +64,7 @@ def test_unknown_keys_are_errors(part: str) -> None:
         {"space": "forseen"},
         {"dropout": 1.0},
         {"unread": 1.0},
+        {"untold": 1.0},
         {"unread": -0.1},
     ],
 )
