@@ -37,7 +37,7 @@ from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
 from codewm.model.scoring.standing import Matched
-from codewm.model.scoring.substitution import Substitutions, substitutions
+from codewm.model.scoring.substitution import NOTHING, Substitutions, substitutions
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
@@ -397,7 +397,8 @@ class _Writer:
         if name == "repetition":
             return reasons.repetition(raw)
         if name == "substitution":
-            return reasons.substitution(raw, percentile, *self._substituted(i, row))
+            k = self._substitutions.strangest(i)
+            return reasons.substitution(self._substitutions, k, percentile, *self._substituted(k, row))
         if name == "transposition":
             return reasons.transposition(raw)
         if name == "loose_ends":
@@ -435,17 +436,18 @@ class _Writer:
 
     @cached_property
     def _substitutions(self) -> Substitutions:
-        return substitutions(self.known.words.added, self.known.words.removed)
+        words = self.known.words
+        return substitutions(self.table, self.edits.row, words.added, words.removed)
 
-    def _substituted(self, i: int, row: int) -> tuple[str, str]:
-        """The words for the old and the new token of an edit's dearest substitution."""
-        found = self._substitutions
-        k, table = found.dearest(i), self.table
+    def _substituted(self, k: int, row: int) -> tuple[str, str]:
+        """The words for the old and the new token of a substitution; '' where there is none."""
+        found, table = self._substitutions, self.table
         part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
         names, one = [table.names[n] for n in table.name_ids[part]], np.ones(1, np.float32)
+        places = (found.gone[k], found.come[k]) if k >= 0 else (NOTHING, NOTHING)
         gone, come = (
-            words(state, np.array([place], np.int32), one, names, 1)
-            for state, place in zip(sides(table, row), (found.gone[k], found.come[k]), strict=True)
+            words(state, np.array([place], np.int32), one, names, 1) if place != NOTHING else []
+            for state, place in zip(sides(table, row), places, strict=True)
         )
         return "".join(gone), "".join(come)
 

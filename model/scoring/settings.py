@@ -137,7 +137,7 @@ class CombineSettings:
         ("novelty", 0.39),
         ("shape", 0.15),
         ("repetition", 0.4),
-        ("substitution", 0.25),
+        ("substitution", 0.4),
         ("loose_ends", 0.32),
         ("message", 0.15),
         ("transposition", 0.3),
