@@ -104,7 +104,9 @@ def substitution(found: Substitutions, k: int, percentile: float, gone: str, com
         what = f"a {come} came in by itself"
     elif found.come[k] == NOTHING:
         what = f"a {gone} went by itself"
-    often = f"{'turns it around' if kind == TURNED else 'replaced'}, as in {SHARE[kind]:.1%} of edits anywhere"
+    often = (
+        f"{'turns it around' if kind == TURNED else 'replaced'}, as in {SHARE[kind]:.1%} of edits anywhere"
+    )
     dear = f"{abs(bits):.1f} bits {'dearer' if bits >= 0 else 'cheaper'} by what this repository wrote before"
     return _rare(f"substitution: {what} ({often}), {dear}", percentile, [])
 

@@ -22,11 +22,11 @@ from codewm.corpus.distinct import distinct
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import landings, message, reasons, standing
+from codewm.model.scoring import drift as drifts, landings, message, reasons, shelf, standing
 from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
-from codewm.model.scoring.drift import Drift, Own, detect
+from codewm.model.scoring.drift import Drift, Own
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.landings import Kept, highest
@@ -85,7 +85,7 @@ def score(
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, known = measured(table, past, model, settings, Kept(repo.data_dir / landings.FILE_NAME, model))
-    reference, place = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
+    reference, place = _reference(model, past, settings), repo.data_dir / shelf.FILE_NAME
     judged, drift = judge_adapted(edits, table.commits.lines_added, past, reference, settings, place)
     if drift is not None:
         warn(_said(drift, past, settings))
@@ -216,7 +216,9 @@ def judge_adapted(
 ) -> tuple[Judged, Drift | None]:
     """Judge, and where the past has changed its ways, by what came after that alone, if it is enough."""
     judged = judge(edits, lines_added, past, reference, settings, place=place)
-    drift = detect(past, judged, settings, partial(judge, place=place)) if reference is None else None
+    drift = None
+    if reference is None:
+        drift = drifts.recalled(place, past, judged, settings, partial(judge, place=place))
     if drift is not None and drift.is_enough(settings):
         judged = judge(edits, lines_added, past, None, settings, drift.since, place)
     return judged, drift

@@ -36,7 +36,15 @@ NOTHING = -1
 
 _TOKEN = {word: i for i, word in enumerate(core.vocabulary()[: core.IDENT_FIRST])}
 _NOT = _TOKEN["not_operator"]
-_PAIRS = (("==", "!="), ("<", ">="), (">", "<="), ("in", "not in"), ("is", "is not"), ("and", "or"), ("+", "-"))
+_PAIRS = (
+    ("==", "!="),
+    ("<", ">="),
+    (">", "<="),
+    ("in", "not in"),
+    ("is", "is not"),
+    ("and", "or"),
+    ("+", "-"),
+)
 _OPPOSITE = np.full(core.VOCAB_SIZE, NOTHING)
 for _a, _b in _PAIRS:
     _OPPOSITE[_TOKEN[_a]], _OPPOSITE[_TOKEN[_b]] = _TOKEN[_b], _TOKEN[_a]
@@ -58,7 +66,7 @@ class Substitutions:
     come: I64
     """[M] position in the state after, `NOTHING` where a `not` went."""
     bits: Floats
-    """[M] what the new token costs more than the old one, each after the tokens before it; what is not there is free."""
+    """[M] what the new token costs more than the old one, each after those before it; what is not there is free."""
     kind: I64
     """[M] `TURNED` to `TOKEN`."""
 
@@ -67,7 +75,9 @@ class Substitutions:
         """[M] >= 0: of log2 of the odds of it, rare kinds and dear tokens first; a softplus, so that 0 is left for
         edits that replace nothing.
         """
-        return np.asarray(np.logaddexp2(0.0, self.bits - _FACTOR * np.log2(SHARE[self.kind])), dtype=np.float64)
+        return np.asarray(
+            np.logaddexp2(0.0, self.bits - _FACTOR * np.log2(SHARE[self.kind])), dtype=np.float64
+        )
 
     def strangest(self, edit: int) -> int:
         """Index of the strangest one of an edit, -1 if it has none."""

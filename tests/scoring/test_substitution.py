@@ -123,7 +123,9 @@ def test_a_rarer_kind_is_stranger_at_the_same_cost() -> None:
 
 def test_without_a_replacement_it_is_nought(git_repo: GitRepo, model_file: Path) -> None:
     git_repo.commit("start", {"a.py": MANY})
-    git_repo.commit("more", {"a.py": MANY.replace("        return items\n", "        return items, limit\n", 1)})
+    git_repo.commit(
+        "more", {"a.py": MANY.replace("        return items\n", "        return items, limit\n", 1)}
+    )
     assert channel(git_repo, model_file).tolist() == [0.0]
     longer = "        for item in items:\n            print(item)\n"
     git_repo.commit("other", {"a.py": MANY.replace("        return items\n", longer, 1)})
