@@ -30,8 +30,10 @@ these by one of another of them, or any other token.
 """
 SHARE = np.array([0.0026, 0.188, 0.085, 0.0085, 0.0015, 0.018, 0.061])
 """Of 14,282 edits of units that were there before and after, in ten repositories of training (docs/lab-log.md)."""
-_FACTOR = 2.0
-"""Weight of the bits of that share beside those of the token, which stand for one occasion each."""
+_FACTOR = 3.0
+"""Weight of the bits of that share beside those of the token: a small edit is often nothing but one replacement, and what
+a token costs varies by more than the shares do.
+"""
 NOTHING = -1
 
 _TOKEN = {word: i for i, word in enumerate(core.vocabulary()[: core.IDENT_FIRST])}
@@ -66,7 +68,9 @@ class Substitutions:
     come: I64
     """[M] position in the state after, `NOTHING` where a `not` went."""
     bits: Floats
-    """[M] what the new token costs more than the old one, each after those before it; what is not there is free."""
+    """[M] what the new token costs more than the old one, each after those before it; for a `not` what it costs, and 0
+    if it went, for what follows it stood there before, too.
+    """
     kind: I64
     """[M] `TURNED` to `TOKEN`."""
 
@@ -111,7 +115,8 @@ def substitutions(table: EditTable, rows: I64, added: Cost, removed: Cost) -> Su
     edit = np.where(a >= 0, np.append(edit_come, 0)[a], np.append(edit_gone, 0)[b])
     order = np.argsort(edit, kind="stable")
     a, b, edit = a[order], b[order], edit[order]
-    bits = np.append(added.bits, 0).astype(np.float64)[a] - np.append(removed.bits, 0).astype(np.float64)[b]
+    came, went = (np.append(cost.bits, 0).astype(np.float64)[k] for cost, k in ((added, a), (removed, b)))
+    bits = np.where(a >= 0, came - went, 0.0)
     return Substitutions(
         edit,
         np.append(removed.position, NOTHING).astype(np.int64)[b],
