@@ -101,14 +101,15 @@ def substitution(found: Substitutions, k: int, percentile: float, gone: str, com
     come = f"another {come.removeprefix('a ')}" if come == gone else come
     what = f"{come} where {gone} stood"
     if found.gone[k] == NOTHING:
-        what = f"a {come} came in by itself"
+        what = "a 'not' came in by itself"
     elif found.come[k] == NOTHING:
-        what = f"a {gone} went by itself"
-    often = (
-        f"{'turns it around' if kind == TURNED else 'replaced'}, as in {SHARE[kind]:.1%} of edits anywhere"
+        what = "a 'not' went by itself"
+    done = "turned around" if kind == TURNED else "replaced"
+    rare = f"{what} ({done} so in {SHARE[kind]:.1%} of edits elsewhere)"
+    dear = (
+        f", {abs(bits):.1f} bits {'dearer' if bits > 0 else 'cheaper'} by what this repository wrote before"
     )
-    dear = f"{abs(bits):.1f} bits {'dearer' if bits >= 0 else 'cheaper'} by what this repository wrote before"
-    return _rare(f"substitution: {what} ({often}), {dear}", percentile, [])
+    return _rare(f"substitution: {rare}{dear if bits else ''}", percentile, [])
 
 
 def transposition(raw: float) -> str:

@@ -31,8 +31,8 @@ these by one of another of them, or any other token.
 SHARE = np.array([0.0026, 0.188, 0.085, 0.0085, 0.0015, 0.018, 0.061])
 """Of 14,282 edits of units that were there before and after, in ten repositories of training (docs/lab-log.md)."""
 _FACTOR = 3.0
-"""Weight of the bits of that share beside those of the token: a small edit is often nothing but one replacement, and what
-a token costs varies by more than the shares do.
+"""Weight of the bits of that share beside those of the token: a small edit is often nothing but one replacement, and
+what a token costs varies by more than the shares do.
 """
 NOTHING = -1
 
