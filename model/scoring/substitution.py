@@ -136,7 +136,7 @@ def _kinds(old: I64, new: I64) -> I64:
 
 def _tokens(table: EditTable, states: NDArray[np.int32], edit: I64, cost: Cost) -> I64:
     """[T] the token at each position."""
-    return table.tokens[table.offsets[states][edit] + cost.position].astype(np.int64)
+    return np.asarray(table.tokens[table.offsets[states][edit] + cost.position], dtype=np.int64)
 
 
 def _places(cost: Cost) -> tuple[I64, I64]:
