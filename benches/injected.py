@@ -94,6 +94,7 @@ def measure_clone(path: Path, model: ScoringModel, settings: ScoreSettings, coun
     name = path.parent.name if path.name in {"repo", ".git"} else path.name
     with Repository.open(path) as repo:
         found = history(repo, repo.head(), settings.history, window=model.window, action=model.action)
+        name = next((o.name for o in found.table.repositories), name)  # chains know what they are of
         victims = find_victims(Source(name, found.table, {name: path}), name, None, (0, 0), count * ORDINARY)
         if len(victims) < 20:
             return None

@@ -1,6 +1,6 @@
 """A `Past` in, `<data_dir>/calibration.safetensors` out, and back: why the second run and the hook are fast.
 
-Schema `codewm.calibration/3`. It is only ever a copy of what the history says: anything wrong with it
+Schema `codewm.calibration/4`. It is only ever a copy of what the history says: anything wrong with it
 (damage, another schema, another model) means that it is built again, never an error.
 """
 
@@ -19,7 +19,7 @@ from codewm.model.scoring.ngrams import Grams, Lore
 from codewm.model.scoring.past import Past
 from codewm.model.scoring.syntax import SYNTAX_SIZE
 
-SCHEMA = "codewm.calibration/3"
+SCHEMA = "codewm.calibration/4"
 FILE_NAME = "calibration.safetensors"
 _COLUMNS = (
     "commit", "size", "change", "kind", "test", "channels", "displacement", "length", "predicted", "net", "action",

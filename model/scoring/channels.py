@@ -27,7 +27,7 @@ from codewm.model.scoring.novelty import directions, distance, net_changes, shap
 from codewm.model.scoring.repetition import repeated
 from codewm.model.scoring.settings import MessageSettings, NameSettings, NoveltySettings, TokenSettings
 from codewm.model.scoring.sinks import SINKS, sink_of
-from codewm.model.scoring.substitution import dearest
+from codewm.model.scoring.substitution import strangest
 from codewm.model.scoring.transposition import transposed
 
 if TYPE_CHECKING:
@@ -185,7 +185,9 @@ def assemble(
         "bits_removed": np.where(known.words.silent, np.nan, total(known.words.removed)),
         "syntax": np.where(root | known.syntax.silent, np.nan, mean(known.syntax.added)),
         "repetition": repeated(table, rows, known.words.added),
-        "substitution": np.where(known.words.silent, np.nan, dearest(known.words.added, known.words.removed)),
+        "substitution": np.where(
+            known.words.silent, np.nan, strangest(table, rows, known.words.added, known.words.removed)
+        ),
         "loose_ends": loose.weights(table, rows),
         "transposition": transposed(table, rows, known.words.added, known.words.removed),
     }

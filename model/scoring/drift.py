@@ -13,14 +13,14 @@ than that. Two looks, the second only after the first:
    commits that share m others to be compared with is beta-binomial: they err together.
 
 Then scores are compared with what came after the change alone, if that is enough to compare with. A shift down, or
-one that brings no alerts, is no drift here: the budget holds.
+one that brings no alerts, is no drift here: the budget holds. The verdict depends on the past alone, and is kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +28,12 @@ from numpy.typing import NDArray
 
 from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.past import Past, take
+from codewm.model.scoring.shelf import Entry, Shelf
+from codewm.model.scoring.standing import key_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codewm.model.scoring.channels import Edits
     from codewm.model.scoring.reference import Reference
     from codewm.model.scoring.score import Judged
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+SCHEMA = "codewm.drift/1"
+"""To be counted up when a verdict would be another one, for another reason than settings."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,26 @@ def detect(past: Past, judged: Judged, settings: ScoreSettings, judge: Judge) ->
     edits = int((later.commit >= since).sum())
     moved = tuple(name for *_, name in steps if name)
     return Drift(first + since, commits, edits, len(alert), expected, moved)
+
+
+def recalled(
+    place: Path | None, past: Past, judged: Judged, settings: ScoreSettings, judge: Judge
+) -> Drift | None:
+    """Return what `detect` finds, from the file at `place` where it is there; else it is there the next time."""
+    if place is None:
+        return detect(past, judged, settings, judge)
+    compared = (settings.calibration, settings.combine, settings.drift, settings.alert_budget)
+    shelf, key = Shelf(place), key_of(SCHEMA, past.edits, past.lines_added, *compared)
+    kept = shelf.find(key)
+    if kept is not None:
+        try:
+            verdict = kept.said["drift"]
+            return None if verdict is None else Drift(**{**verdict, "channels": tuple(verdict["channels"])})
+        except (KeyError, TypeError):
+            pass  # it is another thing, and found again
+    found = detect(past, judged, settings, judge)
+    shelf.put(key, Entry(said={"drift": None if found is None else asdict(found)}))
+    return found
 
 
 def largest_step(values: Floats, settings: DriftSettings) -> tuple[float, int] | None:

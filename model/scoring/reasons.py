@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 import codewm_core as core
 from codewm.model.scoring.sinks import sink_of
+from codewm.model.scoring.substitution import NOTHING, SHARE, TURNED
 
 if TYPE_CHECKING:
     from codewm.corpus.history import Replay
     from codewm.corpus.table import EditTable
     from codewm.model.scoring.loose import LooseEnds
+    from codewm.model.scoring.substitution import Substitutions
 
 NAMES_SHOWN = 4
 # Channels as people read them.
@@ -87,15 +89,27 @@ def repetition(raw: float) -> str:
     return f"repetition: {raw:.0f} of the added tokens repeat what stands right beside them"
 
 
-def substitution(raw: float, percentile: float, gone: str, come: str) -> str:
-    """Say which token took the place of which, and how much rarer it is there."""
-    what = f"{come or 'another name'} where {gone or 'a name'} stood"
-    return _rare(
-        f"substitution: {what} is {abs(raw):.1f} bits {'dearer' if raw >= 0 else 'cheaper'} by what this repository "
-        "wrote before",
-        percentile,
-        [],
+def substitution(found: Substitutions, k: int, percentile: float, gone: str, come: str) -> str:
+    """Say which token took the place of which, in how many edits such a thing happens, and how much rarer it is there.
+
+    `k` is the row of the strangest one, -1 where there is none.
+    """
+    if k < 0:
+        return "substitution: no single thing took the place of another one"
+    kind, bits = int(found.kind[k]), float(found.bits[k])
+    gone, come = gone or "a name", come or "another name"
+    come = f"another {come.removeprefix('a ')}" if come == gone else come
+    what = f"{come} where {gone} stood"
+    if found.gone[k] == NOTHING:
+        what = "a 'not' came in by itself"
+    elif found.come[k] == NOTHING:
+        what = "a 'not' went by itself"
+    done = "turned around" if kind == TURNED else "replaced"
+    rare = f"{what} ({done} so in {SHARE[kind]:.1%} of edits elsewhere)"
+    dear = (
+        f", {abs(bits):.1f} bits {'dearer' if bits > 0 else 'cheaper'} by what this repository wrote before"
     )
+    return _rare(f"substitution: {rare}{dear if bits else ''}", percentile, [])
 
 
 def transposition(raw: float) -> str:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from codewm.model.scoring.channels import CHANNELS, Edits
 from codewm.model.scoring.past import Past, no_edits, take
 
-SCHEMA = "codewm.reference/1"
+SCHEMA = "codewm.reference/2"
+_FORMER = {"codewm.reference/1": ("substitution",)}
+"""Schemas that are still read, and the channels whose values meant something else then."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ def parse_reference(text: str) -> Reference | None:
     """Read the metadata entry; None where the model carries none (`{}`) or another kind of it."""
     try:
         stored = json.loads(text)
-        if stored.get("schema") != SCHEMA or not set(stored["channels"]) <= set(CHANNELS):
+        if stored.get("schema") not in (SCHEMA, *_FORMER) or not set(stored["channels"]) <= set(CHANNELS):
             return None
+        for name in _FORMER.get(stored["schema"], ()):
+            stored.pop(name, None)
         n = len(stored["commit"])
-        # Of a channel that is younger than the sample nothing is known.
+        # Of a channel that is younger than the sample, or meant something else in it, nothing is known.
         given = [stored.get(name, [None] * n) for name in CHANNELS]
         raw = [np.array([np.nan if v is None else v for v in values], np.float64) for values in given]
         edits = Edits(

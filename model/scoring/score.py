@@ -22,11 +22,11 @@ from codewm.corpus.distinct import distinct
 from codewm.corpus.errors import UserError
 from codewm.corpus.history import harvest_live, names_of_tree
 from codewm.corpus.table import COMMIT_BOUNDARY, COMMIT_MERGE
-from codewm.model.scoring import landings, message, reasons, standing
+from codewm.model.scoring import drift as drifts, landings, message, reasons, shelf, standing
 from codewm.model.scoring.calibrate import Calibrated, calibrate, log_size, single_stratum
 from codewm.model.scoring.channels import CHANGES, CHANNELS, Edits, Seen, unit_vectors, unresolved
 from codewm.model.scoring.combine import evidence, per_commit, posterior, surprise
-from codewm.model.scoring.drift import Drift, Own, detect
+from codewm.model.scoring.drift import Drift, Own
 from codewm.model.scoring.engine_model import ScoringModel
 from codewm.model.scoring.gather import measured, past_before
 from codewm.model.scoring.landings import Kept, highest
@@ -37,7 +37,7 @@ from codewm.model.scoring.reference import Reference, parse_reference
 from codewm.model.scoring.report import Calibration, Channel, CommitScore, Neighbour, Report, UnitScore
 from codewm.model.scoring.settings import ScoreSettings
 from codewm.model.scoring.standing import Matched
-from codewm.model.scoring.substitution import Substitutions, substitutions
+from codewm.model.scoring.substitution import NOTHING, Substitutions, substitutions
 from codewm.model.scoring.words import words
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def score(
         past = empty_past(names, from_root=False, lores=lores)
     table = harvest_live(repo, records, window=model.window, action=model.action)
     edits, known = measured(table, past, model, settings, Kept(repo.data_dir / landings.FILE_NAME, model))
-    reference, place = _reference(model, past, settings), repo.data_dir / standing.FILE_NAME
+    reference, place = _reference(model, past, settings), repo.data_dir / shelf.FILE_NAME
     judged, drift = judge_adapted(edits, table.commits.lines_added, past, reference, settings, place)
     if drift is not None:
         warn(_said(drift, past, settings))
@@ -216,7 +216,9 @@ def judge_adapted(
 ) -> tuple[Judged, Drift | None]:
     """Judge, and where the past has changed its ways, by what came after that alone, if it is enough."""
     judged = judge(edits, lines_added, past, reference, settings, place=place)
-    drift = detect(past, judged, settings, partial(judge, place=place)) if reference is None else None
+    drift = None
+    if reference is None:
+        drift = drifts.recalled(place, past, judged, settings, partial(judge, place=place))
     if drift is not None and drift.is_enough(settings):
         judged = judge(edits, lines_added, past, None, settings, drift.since, place)
     return judged, drift
@@ -397,7 +399,8 @@ class _Writer:
         if name == "repetition":
             return reasons.repetition(raw)
         if name == "substitution":
-            return reasons.substitution(raw, percentile, *self._substituted(i, row))
+            k = self._substitutions.strangest(i)
+            return reasons.substitution(self._substitutions, k, percentile, *self._substituted(k, row))
         if name == "transposition":
             return reasons.transposition(raw)
         if name == "loose_ends":
@@ -435,17 +438,18 @@ class _Writer:
 
     @cached_property
     def _substitutions(self) -> Substitutions:
-        return substitutions(self.known.words.added, self.known.words.removed)
+        words = self.known.words
+        return substitutions(self.table, self.edits.row, words.added, words.removed)
 
-    def _substituted(self, i: int, row: int) -> tuple[str, str]:
-        """The words for the old and the new token of an edit's dearest substitution."""
-        found = self._substitutions
-        k, table = found.dearest(i), self.table
+    def _substituted(self, k: int, row: int) -> tuple[str, str]:
+        """The words for the old and the new token of a substitution; '' where there is none."""
+        found, table = self._substitutions, self.table
         part = slice(int(table.name_offsets[row]), int(table.name_offsets[row + 1]))
         names, one = [table.names[n] for n in table.name_ids[part]], np.ones(1, np.float32)
+        places = (found.gone[k], found.come[k]) if k >= 0 else (NOTHING, NOTHING)
         gone, come = (
-            words(state, np.array([place], np.int32), one, names, 1)
-            for state, place in zip(sides(table, row), (found.gone[k], found.come[k]), strict=True)
+            words(state, np.array([place], np.int32), one, names, 1) if place != NOTHING else []
+            for state, place in zip(sides(table, row), places, strict=True)
         )
         return "".join(gone), "".join(come)
 

@@ -129,23 +129,23 @@ class CombineSettings:
     """`a` of the Beta(a, 1) that p-values of unusual commits are taken to follow; ordinary ones are uniform."""
     weights: tuple[tuple[str, float], ...] = (
         ("displacement", 0.02),
-        ("new_identifiers", 0.45),
-        ("doubt", 0.39),
+        ("new_identifiers", 0.42),
+        ("doubt", 0.38),
         ("bits_added", 0.02),
-        ("bits_removed", 0.3),
-        ("syntax", 0.16),
+        ("bits_removed", 0.37),
+        ("syntax", 0.19),
         ("novelty", 0.39),
         ("shape", 0.15),
         ("repetition", 0.4),
-        ("substitution", 0.25),
-        ("loose_ends", 0.32),
+        ("substitution", 0.4),
+        ("loose_ends", 0.37),
         ("message", 0.15),
-        ("transposition", 0.3),
+        ("transposition", 0.33),
     )
-    """1 - a of the Beta(a, 1) of each channel's p-values on unusual edits. Fitted on injected edits of repositories of
-    training, kinds that training knows: the mean of a fit on ten, with the base model before, and of one on six
-    (docs/lab-log.md). By hand: `repetition` and `message`, of which no such kind knows anything, and the floors of
-    `displacement` and `bits_added`, whose fitted weights are 0.
+    """1 - a of the Beta(a, 1) of each channel's p-values on unusual edits. Fitted on injected edits of ten repositories
+    of training, kinds that training knows, by `benches/weights.py` with a ridge of 0.1 (docs/lab-log.md). By hand:
+    `repetition` and `message`, of which no such kind knows anything, `substitution`, of which one of them does (fitted
+    0.29), and the floors of `displacement` and `bits_added`, whose fitted weights are 0.
     """
     floor: float = 1e-6
     """Smaller p-values count as this one: a tail is only continued so far before it is a guess."""

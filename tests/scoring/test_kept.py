@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,8 @@ import codewm_core as core
 from codewm.cli.report.score import to_json
 from codewm.corpus.git import Repository
 from codewm.corpus.history import harvest_live
-from codewm.model.scoring import cache, landings, standing
+from codewm.model.packing import pack, unpack
+from codewm.model.scoring import cache, drift, landings, shelf, standing
 from codewm.model.scoring.engine_model import load_model
 from codewm.model.scoring.landings import Kept
 from codewm.model.scoring.score import Target, score, select
@@ -30,7 +31,7 @@ from tests.helpers import GitRepo
 from tests.scoring.conftest import COMMITS, module
 from tests.scoring.random_model import write_random_model
 
-NAMES = (cache.FILE_NAME, standing.FILE_NAME, landings.FILE_NAME)
+NAMES = (cache.FILE_NAME, shelf.FILE_NAME, landings.FILE_NAME)
 
 
 def said(
@@ -69,7 +70,7 @@ def test_the_report_is_the_same_whatever_is_kept(long_history: GitRepo, model_fi
     assert {name: (folder(long_history) / name).stat().st_mtime_ns for name in NAMES} == times
 
 
-@pytest.mark.parametrize("name", [standing.FILE_NAME, landings.FILE_NAME])
+@pytest.mark.parametrize("name", [shelf.FILE_NAME, landings.FILE_NAME])
 def test_what_is_damaged_is_computed_again(long_history: GitRepo, model_file: Path, name: str) -> None:
     first = said(long_history, model_file)
     place = folder(long_history) / name
@@ -79,17 +80,18 @@ def test_what_is_damaged_is_computed_again(long_history: GitRepo, model_file: Pa
         other = bytearray(whole)
         other[at] ^= 1
         flipped.append(bytes(other))
-    wrong: tuple[Any, ...] = (
-        [],
-        {"schema": standing.SCHEMA},
-        {"schema": standing.SCHEMA, "standings": [{}, 1]},
+    wrong: tuple[Mapping[str, Any], ...] = (
+        {},
+        {"entries": 3},
+        {"entries": [{}, 1]},
+        {"model": "", "keys": 1},
     )
+    schemas = {shelf.FILE_NAME: shelf.SCHEMA, landings.FILE_NAME: landings.SCHEMA}
     for damage in (b"", whole[: len(whole) // 2], b"\0" * 64, b"[" * 100_000, *flipped,
-                   *(json.dumps(w).encode() for w in wrong)):  # fmt: skip
+                   *(pack({}, schemas[name], w) for w in wrong)):  # fmt: skip
         place.write_bytes(damage)
         assert said(long_history, model_file) == first
-        # Behind it may stand what looks like the standing of another past.
-        assert place.read_bytes().startswith(whole[:-2])
+        assert place.read_bytes() == whole
     place.unlink()
     place.mkdir()
     assert said(long_history, model_file) == first
@@ -124,6 +126,26 @@ def test_what_was_kept_for_another_purpose_is_not_used(
     assert later == again[::-1]
 
 
+def test_what_is_known_of_the_past_is_not_found_again(
+    long_history: GitRepo, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = said(long_history, model_file)
+
+    def again(*_: object) -> None:
+        raise AssertionError("found again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(standing, "standing", again)
+        patched.setattr(drift, "detect", again)
+        assert said(long_history, model_file) == first
+        for entry in ({"drift": 3}, {"drift": {"since": 1}}, {"drift": {"channels": 1}}):
+            patched.setattr(shelf.Shelf, "find", lambda *_, said=entry: shelf.Entry(said))
+            with pytest.raises(AssertionError, match="found again"):
+                said(long_history, model_file)
+        patched.undo()
+    assert said(long_history, model_file) == first
+
+
 def test_landings_do_not_depend_on_what_is_beside_them(
     long_history: GitRepo, model_file: Path, tmp_path: Path
 ) -> None:
@@ -151,13 +173,15 @@ def test_no_more_is_kept_than_was_said(
     long_history: GitRepo, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landings, "KEPT", 10)
-    monkeypatch.setattr(standing, "KEPT", 2)
+    monkeypatch.setattr(shelf, "KEPT", 3)
     reports = [said(long_history, model_file, None, Target(revisions=f"HEAD~{n}")) for n in (4, 3, 2, 1)]
     with Repository.open(long_history.path) as repository:
         kept = Kept(
             folder(long_history) / landings.FILE_NAME, load_model(repository.data_dir, str(model_file))
         )
     assert len(kept._keys) == 10
-    assert len(json.loads((folder(long_history) / standing.FILE_NAME).read_text())["standings"]) == 2
+    stored = unpack((folder(long_history) / shelf.FILE_NAME).read_bytes(), shelf.SCHEMA)
+    assert stored is not None
+    assert len(stored[1]["entries"]) == 3
     forget(long_history)
     assert said(long_history, model_file, None, Target(revisions="HEAD~1")) == reports[-1]

@@ -26,9 +26,10 @@ from codewm.corpus.errors import UserError
 from codewm.corpus.git import Repository
 from codewm.corpus.history import name_hash
 from codewm.model.scoring import cache
+from codewm.model.scoring.channels import CHANNELS
 from codewm.model.scoring.engine_model import base_path, load_model
 from codewm.model.scoring.gather import build, past_before
-from codewm.model.scoring.reference import dump_reference, parse_reference
+from codewm.model.scoring.reference import SCHEMA, dump_reference, parse_reference
 from codewm.model.scoring.report import Report
 from codewm.model.scoring.score import Target, score
 from codewm.model.scoring.settings import ScoreSettings
@@ -173,8 +174,13 @@ def test_a_reference_sample_stands_in(
     assert report.commits[0].alert
     assert report.calibration.reference_edits == len(reference.edits)
     assert report.calibration.sentence.startswith("too little history")
-    for broken in ("{}", "[]", "nonsense", text.replace(cache.SCHEMA, "x"), json.dumps({"schema": "other"})):
-        assert parse_reference(broken) is None or broken.startswith('{"schema":"codewm.reference/1"')
+    for broken in ("{}", "[]", "nonsense", text.replace(SCHEMA, "x"), json.dumps({"schema": "other"})):
+        assert parse_reference(broken) is None
+    # What one channel said in a former sample meant another thing; the others still count.
+    former = parse_reference(text.replace(SCHEMA, "codewm.reference/1"))
+    assert former is not None
+    silent = np.isnan(former.edits.channels).all(0) & ~np.isnan(reference.edits.channels).all(0)
+    assert [CHANNELS[i] for i in np.flatnonzero(silent)] == ["substitution"]
 
 
 def test_merges_and_commits_without_code(long_history: GitRepo, model_file: Path) -> None:
