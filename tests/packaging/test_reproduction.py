@@ -4,7 +4,8 @@
 2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, calls every
    suite of the papers, and what is finished is not done again; bad arguments are refused with the usage.
 3. A run that was stopped is resumed, one that was killed before it kept anything begins again, and a folder with
-   figures of one size takes none of another. What each part took is written down.
+   figures of one size takes none of another. What each part took is written down. A suite that fails does not keep the
+   others from being run, is named at the end, and is asked again; an interrupt ends everything.
 4. Every command of it is one that codewm takes, and leaves rows behind (`smoke`, on made repositories).
 """
 
@@ -49,6 +50,7 @@ def codewm(tmp_path: Path) -> Path:
     fake.write_text(
         "#!/usr/bin/env bash\n"
         f"printf '%q ' \"$@\" >> {tmp_path}/said; echo >> {tmp_path}/said\n"
+        'said="$*"\n'
         "while [ $# -gt 0 ]; do case $1 in\n"
         '--out) touch "$2";;\n'
         '--output) mkdir -p "$2"; touch "$2/weights.safetensors";;\n'
@@ -107,6 +109,23 @@ def test_what_was_stopped_goes_on(tmp_path: Path, codewm: Path) -> None:
     assert not (killed / "metrics.jsonl").exists()  # `train` refuses a folder with a run in it
 
 
+@pytest.mark.parametrize(("status", "ended"), [(2, 1), (130, 130)])
+def test_a_suite_fails(tmp_path: Path, codewm: Path, status: int, ended: int) -> None:
+    working = codewm.read_text()
+    codewm.write_text(f'{working}case $said in "eval geometry "*) exit {status};; esac\n')
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        asked(tmp_path, codewm, "smoke")
+    assert failed.value.returncode == ended
+    done = {path.stem for path in (tmp_path / "out").glob("*.done")}
+    assert ("latency-base" in done) == (ended == 1)
+    assert not any(name.startswith("geometry") for name in done)
+    if ended == 1:
+        assert "not done: geometry-encoder-collapse-published geometry-" in failed.value.stderr
+        codewm.write_text(working)
+        again, _ = asked(tmp_path, codewm, "smoke")
+        assert {c[1] for c in again} == {"geometry"}
+
+
 def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
     asked(tmp_path, codewm, "smoke")
     with pytest.raises(subprocess.CalledProcessError) as refused:
@@ -118,8 +137,10 @@ def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
 @pytest.mark.long
 def test_every_command_works(tmp_path: Path, codewm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script's own commands, here and not in forty processes that each import torch."""
-    for place, count in (("clones/a", 40), ("clones/b", 40), ("unseen/b c", 60)):
-        made = build(tmp_path / "made" / Path(place).name, count)
+    for place, count, modules in (
+        ("clones/a", 40, "ab"), ("clones/b", 40, "ab"), ("unseen/b c", 60, "abcdefghijklmnopqrst"),
+    ):  # fmt: skip
+        made = build(tmp_path / "made" / Path(place).name, count, modules)
         (tmp_path / place).parent.mkdir(exist_ok=True)
         made.path.rename(tmp_path / place)  # beside it lies a home, which is no clone
     commands, _ = asked(tmp_path, codewm, "smoke")
