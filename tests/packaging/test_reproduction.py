@@ -1,8 +1,9 @@
 """Claims:
 
 1. Every table and figure of both papers has a row in docs/reproduction.md, and no row is left without our side.
-2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, calls every
-   suite of the papers, and what is finished is not done again; bad arguments are refused with the usage.
+2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, and two
+   runs of single tables, calls every suite of the papers, and what is finished is not done again; bad arguments are
+   refused with the usage. No suite is asked of a run that is not there yet.
 3. A run that was stopped is resumed, one that was killed before it kept anything begins again, and a folder with
    figures of one size takes none of another. What each part took is written down. A suite that fails does not keep the
    others from being run, is named at the end, and is asked again; an interrupt ends everything.
@@ -16,6 +17,7 @@ import re
 import shlex
 import stat
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,7 +82,13 @@ def trained(commands: list[list[str]]) -> list[list[str]]:
 def test_everything_is_run_once(tmp_path: Path, codewm: Path) -> None:
     commands, _ = asked(tmp_path, codewm, "small")
     runs = trained(commands)
-    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3
+    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3 + 2
+    there: set[str] = set()
+    for c in commands:
+        named = {value for name, value in pairwise(c) if name == "--model"}
+        assert named <= there | {"base"}
+        there |= {c[c.index("--output") + 1]} if c[0] == "train" else set()
+    assert {Path(run).name for run in there} >= {"width-192-s0", "curve-s0", "readout-repair-text-s2"}
     assert {c[1] for c in commands if c[0] == "eval"} == SUITES
     assert any(
         c[:2] == ["eval", "rollout"] and str(tmp_path / "unseen/b c") in c and c.count("--model") == 3
@@ -120,7 +128,7 @@ def test_a_suite_fails(tmp_path: Path, codewm: Path, status: int, ended: int) ->
     assert ("latency-base" in done) == (ended == 1)
     assert not any(name.startswith("geometry") for name in done)
     if ended == 1:
-        assert "not done: geometry-encoder-collapse-published geometry-" in failed.value.stderr
+        assert "not done: geometry-base geometry-encoder-collapse-published " in failed.value.stderr
         codewm.write_text(working)
         again, _ = asked(tmp_path, codewm, "smoke")
         assert {c[1] for c in again} == {"geometry"}
