@@ -58,7 +58,7 @@ def nearest(after: F32, state: I64, queries: Mapping[str, F32]) -> dict[str, flo
     """
     gallery = unit(after)
     others = state[:, None] != state[None, :]
-    out = {}
+    out: dict[str, float] = {}
     for name, query in queries.items():
         similar = unit(query) @ gallery.T
         placed = place(np.diag(similar).copy(), similar, others)

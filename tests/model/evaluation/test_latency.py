@@ -61,7 +61,7 @@ def test_a_stage_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
         called[name] += 1
         now[0] += seconds
 
-    calls = {n: [partial(call, n, s)] * 16 for n, s in (("engine", 0.001), ("torch", latency.SECONDS))}
+    calls = {n: [partial(call, n, s)] * 16 for n, s in (("engine", 0.001), ("torch", latency.SECONDS / 2))}
     rows = latency.timed(calls, "made", "x", 30)
     assert called == {"engine": 17, "torch": 1 + latency.FEWEST}
     assert {r.n for r in rows} == {latency.FEWEST}
