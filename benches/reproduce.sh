@@ -141,7 +141,7 @@ first=${seeds%% *}
 train width-192 encoder-collapse published "$first" --steps 2 --set dim=192 --set mlp=768
 suite latency latency-width "$unseen"/* --model "$out/runs/encoder-collapse-published-s$first" \
     --model "$out/runs/width-192-s$first"
-# CodeWM-2 figure 1: twice the 80 epochs after which the paper saw its peak, over few edits, so that there is time.
+# CodeWM-2 figure 1: well past the 80 epochs after which the paper saw its peak, over few edits, so that there is time.
 train curve readout-repair published "$first" --steps "$long" --set max_edits="$few" --set watch="$often" \
     --set watched="$sample"
 suite audit audit-curve "$unseen"/* --model "$out/runs/curve-s$first"
