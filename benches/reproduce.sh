@@ -19,7 +19,7 @@ codewm=$1 scale=$2 clones=$3 unseen=$4 out=$5 device=${6:-cpu}
 case $scale in
 smoke)
     steps=3 sweep=2 seeds="0 1" sweeps=1 limit=90 resamples=20 # `probe` wants 80 functions
-    long=4 few=16 often=2 sample=16
+    long=4 few=64 often=2 sample=16
     shape=(--set batch=8 --set window=32 --set watched=16 --set watch=1000)
     ;;
 small)
