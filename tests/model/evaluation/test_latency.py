@@ -54,7 +54,9 @@ def test_times_are_of_the_calls() -> None:
 
 def test_a_stage_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(
+        latency, "time", SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0] / 4)
+    )
     called = {"engine": 0, "torch": 0}
 
     def call(name: str, seconds: float) -> None:
@@ -66,6 +68,8 @@ def test_a_stage_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == {"engine": 17, "torch": 1 + latency.FEWEST}
     assert {r.n for r in rows} == {latency.FEWEST}
     assert {r.more["rounds"] for r in rows} == {1}
+    took = {r.more["contender"]: r.more["processor"] for r in rows}
+    assert took == pytest.approx({"engine": 0.25, "torch": latency.SECONDS / 8 * 1e3})
 
 
 def test_contenders_do_the_same_work(model: Path) -> None:
