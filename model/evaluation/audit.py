@@ -38,6 +38,11 @@ BATCH = 128
 ONLINE_COPY = "online_copy"
 WATCHED = ("validation", "watch")
 """Events of metrics.jsonl that look at held-out edits: of our training, of the papers' recipes."""
+DRAWN = (
+    "delta_cosine", "mixed_delta_cosine", "copy_cosine", "displacement_r2", "knn_at_1", "knn_at_5", "knn_at_10",
+    "online_rank_entropy",
+)  # fmt: skip
+"""What is watched that gets a chart: CodeWM-1 figure 3, CodeWM-2 figure 1."""
 POINTS = 25  # of a curve that a chart shows at most
 
 
@@ -209,7 +214,7 @@ def curve(folder: Path) -> tuple[list[Row], list[Chart]]:
                 more={"model": folder.name, "highest_at": points[best][0], "points": points},
             )
         )  # fmt: skip
-        if name in ("delta_cosine", "mixed_delta_cosine", "copy_cosine", "displacement_r2"):
+        if name in DRAWN:
             few = points[:: max(1, len(points) // POINTS)]
             marks = [Mark(f"step {step}", value) for step, value in few]
             charts.append(

@@ -8,7 +8,8 @@
 
 Contenders take turns, round by round, so that what else the machine does falls on all of them. A value is the median
 over calls (p50) or their 95th percentile; its interval is a bootstrap over units or commits, each by its own median
-over rounds. `undisturbed` is the median over units of the fastest round, and what a busy machine says least wrongly.
+over rounds. `undisturbed` is the median over units of the fastest round. `processor` is the median of the processor
+time of a call, over all its threads: on one thread, what a busy machine says least wrongly.
 CodeWM-1 tables 11 and 16 are of another machine: compare ratios, not milliseconds.
 """
 
@@ -46,6 +47,7 @@ LARGEST = (
 )
 ROUNDS = 5
 SECONDS = 8.0  # a stage begins no further round after them: on a busy machine two threads may wait for each other long
+FEWEST = 3  # units or commits of the first round, which is cut short after those seconds
 Calls = Mapping[str, Sequence[Callable[[], object]]]
 """contender -> one call for each unit or commit."""
 
@@ -267,21 +269,32 @@ def _bound(call: Callable[..., object], *given: object) -> Callable[[], object]:
 
 
 def timed(calls: Calls, stage: str, subset: str, resamples: int) -> list[Row]:
-    """Rows p50 and p95 in milliseconds of each contender, torch beside the others; the first round is not counted."""
+    """Rows p50 and p95 in milliseconds of each contender, torch beside the others. First calls are not counted."""
     kept: dict[str, list[list[float]]] = {name: [] for name in calls}
+    spent: dict[str, list[float]] = {name: [] for name in calls}
     began = time.perf_counter()
+    units = min(len(each) for each in calls.values())
+
+    def late() -> bool:
+        return time.perf_counter() - began > SECONDS
+
     for done in range(ROUNDS + 1):
-        if done > 1 and time.perf_counter() - began > SECONDS:
+        if done > 1 and late():
             break
         for name, each in calls.items():
-            times_of = []
-            for call in each:
-                start = time.perf_counter()
+            times_of: list[float] = []
+            for call in each[: units if done else 1]:
+                if done == 1 and len(times_of) >= FEWEST and late():
+                    break
+                before, start = time.process_time(), time.perf_counter()
                 call()
                 times_of.append((time.perf_counter() - start) * 1e3)
+                if done:
+                    spent[name].append((time.process_time() - before) * 1e3)
             if done:
                 kept[name].append(times_of)
-    taken = {name: np.array(rounds) for name, rounds in kept.items()}
+                units = min(units, len(times_of))
+    taken = {name: np.array([times_of[:units] for times_of in rounds]) for name, rounds in kept.items()}
     rows = []
     for name, times in taken.items():
         per = np.median(times, 0)
@@ -293,7 +306,7 @@ def timed(calls: Calls, stage: str, subset: str, resamples: int) -> list[Row]:
         for which, (value, resampled) in figures.items():
             nulls, more = {}, {"contender": name, "mean": float(times.mean()), "rounds": len(times)}
             undisturbed = float(np.median(times.min(0)))
-            more["undisturbed"] = undisturbed
+            more |= {"undisturbed": undisturbed, "processor": float(np.median(spent[name]))}
             if "torch" in taken and name != "torch":
                 theirs = taken["torch"]
                 peer = float(np.median(theirs) if which == "p50" else np.quantile(theirs, 0.95))

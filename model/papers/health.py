@@ -2,18 +2,24 @@
 
 `copy_cosine` is the papers' diagnostic (paper 1, equation 7); it says nothing without `unrelated_cosine`, that of
 states which have nothing to do with each other. Mixed displacements subtract f(s) from states of the target space, as
-the published figures do; one-space ones subtract t(s).
+the published figures do; one-space ones subtract t(s). `nearest` looks the next state up among those of other edits.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codewm.model.diagnostics import effective_ranks, off_diagonal_cosine
+from codewm.model.evaluation.ranking import place, unit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+AT = (1, 5, 10)
+"""How many of a gallery count as near: paper 2, figure 1."""
 
 
 def health(online: F32, before: F32, after: F32, predicted: F32) -> dict[str, float]:
@@ -41,6 +47,22 @@ def health(online: F32, before: F32, after: F32, predicted: F32) -> dict[str, fl
         "delta_constant": _mean_cosine(constant - before, after - before),
         "displacement_share": float(_norms(after - before).mean() / max(_norms(before).mean(), 1e-12)),
     }
+    return out
+
+
+def nearest(after: F32, state: I64, queries: Mapping[str, F32]) -> dict[str, float]:
+    """name of a query [n, D] -> share of edits whose true next state t(s') [n, D] is among the k nearest by cosine.
+
+    The gallery is the next states themselves; `state` [n] says which of them are one state, which are no wrong answer
+    for each other. By chance it is k / n. `knn_at_5` is of the query "", `copy_knn_at_5` of "copy".
+    """
+    gallery = unit(after)
+    others = state[:, None] != state[None, :]
+    out: dict[str, float] = {}
+    for name, query in queries.items():
+        similar = unit(query) @ gallery.T
+        placed = place(np.diag(similar).copy(), similar, others)
+        out |= {f"{name + '_' if name else ''}knn_at_{k}": float((placed < k).mean()) for k in AT}
     return out
 
 

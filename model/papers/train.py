@@ -33,7 +33,7 @@ from codewm.model.checkpoint import (
 from codewm.model.diagnostics import gradient_norm
 from codewm.model.papers.config import Recipe, RunConfig, from_json
 from codewm.model.papers.data import PaperData, batches
-from codewm.model.papers.health import cosines, health
+from codewm.model.papers.health import cosines, health, nearest
 from codewm.model.papers.networks import Networks
 from codewm.model.papers.objective import Latents, Terms, terms
 from codewm.model.papers.world import F32, PaperWorld
@@ -183,6 +183,7 @@ class Watch:
     def __init__(self, data: PaperData, recipe: Recipe, model: Networks) -> None:
         self.recipe, self.model = recipe, model
         self.action = data.action[data.watched]
+        self.after = data.after[data.watched]
         self.sides = []
         for ids in (data.before[data.watched], data.after[data.watched]):
             flat = [data.tokens[data.offsets[i] : data.offsets[i + 1]] for i in ids]
@@ -197,9 +198,10 @@ class Watch:
         return online[:, : self.recipe.network.dim], before, after, world.step(online, self.action)[0]
 
     def look(self) -> dict[str, float]:
-        """`health` of the sample, with dropout off and in f32."""
+        """`health` and `nearest` of the sample, with dropout off and in f32."""
         online, before, after, predicted = self.latents()
         out = health(online, before, after, predicted)
+        out |= nearest(after, self.after, {"": predicted, "copy": before})
         started = np.concatenate([online, before], 1) if self.recipe.network.forecast == "delta" else online
         zeroed = self._world().step(started, np.zeros_like(self.action))[0]
         out["mixed_zero_action"] = float(cosines(zeroed - online, after - online).mean())

@@ -1,10 +1,12 @@
 """Claims:
 
 1. Every table and figure of both papers has a row in docs/reproduction.md, and no row is left without our side.
-2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, calls every
-   suite of the papers, and what is finished is not done again; bad arguments are refused with the usage.
+2. `reproduce.sh` trains both recipes in both modes and their variants of single tables over three seeds, and two
+   runs of single tables, calls every suite of the papers, and what is finished is not done again; bad arguments are
+   refused with the usage. No suite is asked of a run that is not there yet.
 3. A run that was stopped is resumed, one that was killed before it kept anything begins again, and a folder with
-   figures of one size takes none of another. What each part took is written down.
+   figures of one size takes none of another. What each part took is written down. A suite that fails does not keep the
+   others from being run, is named at the end, and is asked again; an interrupt ends everything.
 4. Every command of it is one that codewm takes, and leaves rows behind (`smoke`, on made repositories).
 """
 
@@ -15,6 +17,7 @@ import re
 import shlex
 import stat
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,7 @@ def codewm(tmp_path: Path) -> Path:
     fake.write_text(
         "#!/usr/bin/env bash\n"
         f"printf '%q ' \"$@\" >> {tmp_path}/said; echo >> {tmp_path}/said\n"
+        'said="$*"\n'
         "while [ $# -gt 0 ]; do case $1 in\n"
         '--out) touch "$2";;\n'
         '--output) mkdir -p "$2"; touch "$2/weights.safetensors";;\n'
@@ -78,7 +82,13 @@ def trained(commands: list[list[str]]) -> list[list[str]]:
 def test_everything_is_run_once(tmp_path: Path, codewm: Path) -> None:
     commands, _ = asked(tmp_path, codewm, "small")
     runs = trained(commands)
-    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3
+    assert len({tuple(c) for c in runs}) == len(runs) == (2 * 2 + 3) * 3 + 2
+    there: set[str] = set()
+    for c in commands:
+        named = {value for name, value in pairwise(c) if name == "--model"}
+        assert named <= there | {"base"}
+        there |= {c[c.index("--output") + 1]} if c[0] == "train" else set()
+    assert {Path(run).name for run in there} >= {"width-192-s0", "curve-s0", "readout-repair-text-s2"}
     assert {c[1] for c in commands if c[0] == "eval"} == SUITES
     assert any(
         c[:2] == ["eval", "rollout"] and str(tmp_path / "unseen/b c") in c and c.count("--model") == 3
@@ -107,6 +117,23 @@ def test_what_was_stopped_goes_on(tmp_path: Path, codewm: Path) -> None:
     assert not (killed / "metrics.jsonl").exists()  # `train` refuses a folder with a run in it
 
 
+@pytest.mark.parametrize(("status", "ended"), [(2, 1), (130, 130)])
+def test_a_suite_fails(tmp_path: Path, codewm: Path, status: int, ended: int) -> None:
+    working = codewm.read_text()
+    codewm.write_text(f'{working}case $said in "eval geometry "*) exit {status};; esac\n')
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        asked(tmp_path, codewm, "smoke")
+    assert failed.value.returncode == ended
+    done = {path.stem for path in (tmp_path / "out").glob("*.done")}
+    assert ("latency-base" in done) == (ended == 1)
+    assert not any(name.startswith("geometry") for name in done)
+    if ended == 1:
+        assert "not done: geometry-base geometry-encoder-collapse-published " in failed.value.stderr
+        codewm.write_text(working)
+        again, _ = asked(tmp_path, codewm, "smoke")
+        assert {c[1] for c in again} == {"geometry"}
+
+
 def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
     asked(tmp_path, codewm, "smoke")
     with pytest.raises(subprocess.CalledProcessError) as refused:
@@ -118,8 +145,10 @@ def test_sizes_do_not_mix(tmp_path: Path, codewm: Path) -> None:
 @pytest.mark.long
 def test_every_command_works(tmp_path: Path, codewm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script's own commands, here and not in forty processes that each import torch."""
-    for place, count in (("clones/a", 40), ("clones/b", 40), ("unseen/b c", 60)):
-        made = build(tmp_path / "made" / Path(place).name, count)
+    for place, count, modules in (
+        ("clones/a", 40, "ab"), ("clones/b", 40, "ab"), ("unseen/b c", 60, "abcdefghijklmnopqrst"),
+    ):  # fmt: skip
+        made = build(tmp_path / "made" / Path(place).name, count, modules)
         (tmp_path / place).parent.mkdir(exist_ok=True)
         made.path.rename(tmp_path / place)  # beside it lies a home, which is no clone
     commands, _ = asked(tmp_path, codewm, "smoke")

@@ -28,11 +28,12 @@ def module(version: int, which: str) -> str:
     return "\n".join(parts)
 
 
-def build(path: Path, commits: int) -> GitRepo:
-    """Two modules, changed in turns."""
+def build(path: Path, commits: int, modules: str = "ab") -> GitRepo:
+    """One module for each letter, changed in turns; no two functions are alike."""
     repo = GitRepo(path)
-    repo.commit(f"start {path.name}", {f"{m}.py": module(0, f"{m}_{path.name}") for m in "ab"})
+    names = {m: f"{m}_{path.name}".replace(" ", "_") for m in modules}
+    repo.commit(f"start {path.name}", {f"{m}.py": module(0, names[m]) for m in modules})
     for version in range(1, commits):
-        changed = "ab"[version % 2]
-        repo.commit(f"version {version}", {f"{changed}.py": module(version, f"{changed}_{path.name}")})
+        changed = modules[version % len(modules)]
+        repo.commit(f"version {version}", {f"{changed}.py": module(version, names[changed])})
     return repo

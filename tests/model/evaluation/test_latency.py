@@ -1,7 +1,7 @@
 """Claims:
 
 1. Times are of the calls: what takes three times as long takes about three times as many milliseconds, and the first
-   round counts for nothing.
+   call counts for nothing. A stage that takes too long is cut short, for all contenders alike.
 2. Engine and torch do the same work: they give the same residuals for a commit, which are those of the equations.
 3. Every stage and contender has its row, on one thread, with torch beside it; afterwards torch has its threads back.
 4. A world that is no engine's is timed, too.
@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,6 +50,26 @@ def test_times_are_of_the_calls() -> None:
     ratio = by["made_p50_ms_torch"].more["undisturbed"] / engine.more["undisturbed"]
     assert engine.more["times_faster_than_torch_undisturbed"] == pytest.approx(ratio)
     assert "torch" not in by["made_p50_ms_torch"].nulls
+
+
+def test_a_stage_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(
+        latency, "time", SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0] / 4)
+    )
+    called = {"engine": 0, "torch": 0}
+
+    def call(name: str, seconds: float) -> None:
+        called[name] += 1
+        now[0] += seconds
+
+    calls = {n: [partial(call, n, s)] * 16 for n, s in (("engine", 0.001), ("torch", latency.SECONDS / 2))}
+    rows = latency.timed(calls, "made", "x", 30)
+    assert called == {"engine": 17, "torch": 1 + latency.FEWEST}
+    assert {r.n for r in rows} == {latency.FEWEST}
+    assert {r.more["rounds"] for r in rows} == {1}
+    took = {r.more["contender"]: r.more["processor"] for r in rows}
+    assert took == pytest.approx({"engine": 0.25, "torch": latency.SECONDS / 8 * 1e3})
 
 
 def test_contenders_do_the_same_work(model: Path) -> None:
