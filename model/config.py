@@ -120,7 +120,7 @@ class TrainConfig:
     critic: float = 1.0  # weight of the critic's cross-entropy, which trains nothing but the critic
     critic_lr: float = 1e-3
     untold: float = (
-        0.5  # share of edits whose residual is hidden from the critic, which is shorter on edits g has learned
+        0.5  # share of edits whose residual is hidden from the critic: g has learned the edits it learns from
     )
     # all stages
     temperature: float = 0.1
