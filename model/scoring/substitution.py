@@ -153,6 +153,6 @@ def strangest(table: EditTable, rows: I64, added: Cost, removed: Cost) -> Floats
     """
     found = substitutions(table, rows, added, removed)
     apart = (table.flags[rows] & (core.FLAG_CREATED | core.FLAG_DELETED)) != 0
-    out = np.where(apart, np.nan, 0.0)
+    out = np.zeros(len(rows))
     np.maximum.at(out, found.edit, found.strangeness)
     return np.where(apart, np.nan, out)

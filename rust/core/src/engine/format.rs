@@ -186,12 +186,7 @@ impl<'a> ModelFile<'a> {
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
-        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(format_error(format!(
-                "tensor {name} has {} at {i}",
-                values[i]
-            )));
-        }
+        refuse(name, &values, |v| !v.is_finite())?;
         Ok(values)
     }
 
@@ -225,23 +220,13 @@ impl<'a> ModelFile<'a> {
         let scale_name = format!("{name}.scale");
         let scales = self.plain(&scale_name, &[rows])?;
         // The largest values of either type, 127 and 65,504, times that stay finite.
-        if let Some(i) = scales.iter().position(|s| !(0.0..=1e33).contains(s)) {
-            return Err(format_error(format!(
-                "tensor {scale_name} has {} at {i}",
-                scales[i]
-            )));
-        }
+        refuse(&scale_name, &scales, |s| !(0.0..=1e33).contains(&s))?;
         let values: Vec<f32> = data
             .chunks_exact(bytes)
             .enumerate()
             .map(|(i, b)| value(b) * scales[i / columns])
             .collect();
-        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(format_error(format!(
-                "tensor {name} has {} at {i}",
-                values[i]
-            )));
-        }
+        refuse(name, &values, |v| !v.is_finite())?;
         Ok(values)
     }
 
@@ -265,6 +250,17 @@ impl<'a> ModelFile<'a> {
         }
         self.taken.insert(name.to_owned());
         Ok(view.data())
+    }
+}
+
+/// Refuses a tensor that has a bad value, and says where.
+fn refuse(name: &str, values: &[f32], bad: impl Fn(f32) -> bool) -> Result<()> {
+    match values.iter().position(|&v| bad(v)) {
+        Some(i) => Err(format_error(format!(
+            "tensor {name} has {} at {i}",
+            values[i]
+        ))),
+        None => Ok(()),
     }
 }
 
