@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codewm_core as core
+from codewm.corpus.distinct import is_among
 
 if TYPE_CHECKING:
     from codewm.corpus.table import EditTable
@@ -104,10 +105,8 @@ def substitutions(table: EditTable, rows: I64, added: Cost, removed: Cost) -> Su
     single = (many_come[in_come] == 1) & (many_gone[in_gone] == 1)
     new = _tokens(table, table.after[rows], edit_come, added)
     old = _tokens(table, table.before[rows], edit_gone, removed)
-    lone_come = np.setdiff1d(np.flatnonzero(many_come == 1), in_come)
-    lone_gone = np.setdiff1d(np.flatnonzero(many_gone == 1), in_gone)
-    lone_come = lone_come[new[first_come[lone_come]] == _NOT]
-    lone_gone = lone_gone[old[first_gone[lone_gone]] == _NOT]
+    lone_come = _alone(many_come, in_come, new[first_come] == _NOT)
+    lone_gone = _alone(many_gone, in_gone, old[first_gone] == _NOT)
     # Index among the added and among the removed tokens; a token too few stands for nothing.
     nothing = [np.full(len(lone), NOTHING) for lone in (lone_gone, lone_come)]
     a = np.concatenate([first_come[in_come[single]], first_come[lone_come], nothing[0]]).astype(np.int64)
@@ -124,6 +123,12 @@ def substitutions(table: EditTable, rows: I64, added: Cost, removed: Cost) -> Su
         bits,
         np.where((a < 0) | (b < 0), TURNED, _kinds(np.append(old, 0)[b], np.append(new, 0)[a])),
     )
+
+
+def _alone(counts: I64, paired: I64, wanted: NDArray[np.bool_]) -> I64:
+    """The places [P] of one wanted token that are not among the paired ones."""
+    single = np.flatnonzero((counts == 1) & wanted)
+    return single[~is_among(single, paired)]
 
 
 def _kinds(old: I64, new: I64) -> I64:
