@@ -245,7 +245,9 @@ class _Reader:
             for key in (before, after):
                 if key is not None:
                     self._used(key)
-                    self._hand_over(key)
+                    if cause is None:
+                        # The core reads versions for the changes it is given; a skipped change is none of them.
+                        self._hand_over(key)
                     self._replaced.discard(key)
             if before is not None:
                 self._replaced.add(before)
@@ -291,6 +293,7 @@ class _Reader:
     def _forget(self, key: str, batch: _Batch) -> None:
         known = self._known.pop(key)
         assert known is not None
+        self._fresh.pop(key, None)
         self._size -= _weight(*known)
         batch.forget.append(key)
 

@@ -35,7 +35,7 @@ from codewm.corpus import (
     store as store_module,
 )
 from codewm.corpus.errors import UserError
-from codewm.corpus.git import Repository
+from codewm.corpus.git import BLOB_LIMIT, Repository
 from codewm.corpus.harvest import Options, harvest, store_path
 from codewm.corpus.header import SCHEMA
 from codewm.corpus.ledger import Cause, Ledger, sums
@@ -157,6 +157,23 @@ def test_same_bytes_for_any_number_of_threads_and_batches(
     monkeypatch.setattr(edits, "BATCH_BYTES", 1)
     monkeypatch.setattr(edits, "KEPT_BYTES", 1)
     assert run(history, options, tmp_path / "small.h5").path.read_bytes() == expected
+
+
+def test_what_shrank_from_too_large_is_known_in_later_batches(
+    git_repo: GitRepo, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As contrib/get-pip.py of pip did: the edit from the large version is skipped, the next one is not.
+    for name, content in (
+        ("large", "#" * (BLOB_LIMIT + 1)),
+        ("small", "def f():\n    return 1\n"),
+        ("gone", None),
+    ):
+        git_repo.commit(name, {"a.py": content})
+    expected = run(git_repo.path, options, tmp_path / "one.h5")
+    found = sums(*_again(git_repo.path, options))["non-merge"]
+    assert (found.with_edits, found.skipped) == (1, {Cause.TOO_LARGE: 2})
+    monkeypatch.setattr(edits, "BATCH_BYTES", 1)
+    assert run(git_repo.path, options, tmp_path / "small.h5").path.read_bytes() == expected.path.read_bytes()
 
 
 def test_steps_equal_at_once(history: Path, options: Options, tmp_path: Path) -> None:
