@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codewm.corpus.table import take_states
 from codewm.model.evaluation import metrics, nulls, readings
 from codewm.model.evaluation.held_out import HeldOut, hold_out
 from codewm.model.evaluation.landings import MIXED, ONE, Landings, foresee, read
@@ -31,6 +32,8 @@ from codewm.model.evaluation.world import World
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Rolled = dict[str, list[F32]]
+"""name -> where chains [n, 3] are after each step [n, K]."""
 STEPS = 3
 TOLD = ("", "zero_action", "shuffled_action")
 """Whose steps the world itself takes."""
@@ -125,6 +128,8 @@ def rows_of(found: Landings, held_out: HeldOut, chains: I64, resamples: int) -> 
             name = "" if r is None else held_out.repositories[r]
             some = links_of if r is None else links_of[edits.repository[links_of] == r]
             three = full if r is None else full[edits.repository[full[:, 0]] == r]
+            # Where a roll leads is the same in every space.
+            rolled = roll(found, three) if len(three) > (1 if r is None else FEWEST) else None
             for space in found.spaces:
                 if len(some) > 1:
                     tally = Tally(
@@ -134,10 +139,10 @@ def rows_of(found: Landings, held_out: HeldOut, chains: I64, resamples: int) -> 
                     if r is None:
                         norms(tally, found, some, space, "")
                     rows += tally.rows
-                if len(three) > (1 if r is None else FEWEST):
+                if rolled is not None:
                     commit = edits.commit[three[:, 0]]
                     tally = Tally(commit, subset=f"{subset}, {space}", data=name, resamples=resamples)
-                    along(tally, found, three, space)
+                    along(tally, found, three, rolled, space)
                     if r is None:
                         for k in range(STEPS):
                             norms(tally, found, three[:, k], space, f"_s{k + 1}")
@@ -168,7 +173,7 @@ def delta_nulls(found: Landings, space: str, d: F32) -> dict[str, F32]:
     return {"identity": np.zeros_like(d), "shuffled_delta": d[other], "mean_delta": mean}
 
 
-def along(tally: Tally, found: Landings, chains: I64, space: str) -> None:
+def along(tally: Tally, found: Landings, chains: I64, rolled: Rolled, space: str) -> None:
     """s1..s3 of chains of three edits [n, 3], each from the truth and all from the first state."""
     d, said = found.d(space), found.d_hat(space)
     for k in range(STEPS):
@@ -177,7 +182,6 @@ def along(tally: Tally, found: Landings, chains: I64, space: str) -> None:
         if k:
             of["self_consistency"] = d[chains[:, k - 1]]
         tally.mean(f"s{k + 1}", {name: metrics.delta_cosine(p, d[here]) for name, p in of.items()})
-    rolled = roll(found, chains)
     start = found.start(space, found.before[chains[:, 0]])
     for k in range(STEPS):
         here = chains[:, k]
@@ -189,10 +193,13 @@ def along(tally: Tally, found: Landings, chains: I64, space: str) -> None:
         tally.mean(f"cumulative_s{k + 1}", {name: metrics.delta_cosine(p, true) for name, p in of.items()})
 
 
-def roll(found: Landings, chains: I64) -> dict[str, list[F32]]:
-    """name -> where chains [n, 3] are after each step [n, K] if every step starts from what was said last."""
-    world, first = found.world, chains[:, 0]
-    z = found.target[found.before[first]]
+def roll(found: Landings, chains: I64) -> Rolled:
+    """Where chains [n, 3] are after each step if every step starts from what was said last."""
+    world, before = found.world, found.before[chains[:, 0]]
+    z = found.target[before]
+    # Nothing but the first states is read, and there are far more.
+    ids, first = np.unique(before, return_inverse=True)
+    tokens, offsets = take_states(found.tokens, found.offsets, ids)
     at: dict[str, F32] = {}
     out: dict[str, list[F32]] = {name: [] for name in (*TOLD, "copy", "constant_target", "linear_map")}
     constant = np.repeat(found.fitted.constant_target[None], len(chains), 0)
@@ -202,7 +209,7 @@ def roll(found: Landings, chains: I64) -> dict[str, list[F32]]:
         true, group = found.action[here], found.group[here]
         if k == 0:
             # The first states are there to be read, the others are only foreseen.
-            landed, at = foresee(world, found.tokens, found.offsets, found.before[here], true, group)
+            landed, at = foresee(world, tokens, offsets, first.ravel(), true, group)
         else:
             told = nulls.told(true, readings.shuffled(true, group))
             landed = {}
