@@ -99,6 +99,11 @@ reproduce clones unseen out:
 reproduce-full clones unseen out device="cuda":
     benches/reproduce.sh "{{bin}}/codewm" full "{{clones}}" "{{unseen}}" "{{out}}" "{{device}}"
 
+# What one of these wrote, as one Markdown table, finished or not: just reproduction-table OUT [base encoder-collapse-text ...]
+[positional-arguments]
+reproduction-table out *names:
+    "{{python}}" benches/reproduction.py "$@"
+
 # Both wheels, into dist/.
 wheel:
     "{{python}}" -m pip wheel --no-deps --wheel-dir dist ./rust .

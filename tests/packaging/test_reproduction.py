@@ -8,6 +8,8 @@
    figures of one size takes none of another. What each part took is written down. A suite that fails does not keep the
    others from being run, is named at the end, and is asked again; an interrupt ends everything.
 4. Every command of it is one that codewm takes, and leaves rows behind (`smoke`, on made repositories).
+5. `reproduction.py` shows the mean over seeds with its nulls, or the only seed, leaves what is not there empty, and no
+   quantity of it is unknown to the suites.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import re
 import shlex
 import stat
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from benches.reproduction import QUANTITIES
 from codewm.cli.main import main
 from tests.model.evaluation.repository import build
 
@@ -162,6 +166,31 @@ def test_every_command_works(tmp_path: Path, codewm: Path, capsys: pytest.Captur
             read = json.loads(Path(command[command.index("--json") + 1]).read_text(encoding="utf-8"))
             assert read["finished"]
             assert read["rows"], command
+    shown = table(out, "encoder-collapse-published")
+    assert len(shown) == len(QUANTITIES)
+    assert all(cell for _, _, cell in shown)
+
+
+def table(out: Path, *names: str) -> list[list[str]]:
+    """Cells of the table of a folder, without its two first lines."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benches" / "reproduction.py"), str(out), *names],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()[2:]]
+
+
+def test_the_table_has_the_mean_and_its_nulls(tmp_path: Path) -> None:
+    row = {"metric": "copy_cosine", "subset": "modified, states", "interval": [0.5, 0.7], "data": ""}
+    seed = {**row, "value": 0.9, "nulls": {}, "model": "s0"}
+    mean = {**row, "value": 0.6, "nulls": {"unrelated_states": 0.25, "other": 0.1}}
+    for name, rows in (("a", [{**seed, "data": "click"}, seed, mean]), ("b", [seed]), ("unseen-a", [])):
+        (tmp_path / f"rollout-{name}.json").write_text(json.dumps({"rows": rows}))
+    (tmp_path / "audit-b.json").write_text(json.dumps({"rows": []}))
+    assert table(tmp_path) == [
+        ["1: 1, 2: 1", "copy cosine", "0.600 [0.500, 0.700]; unrelated states 0.250", "0.900 [0.500, 0.700]"]
+    ]
+    assert table(tmp_path, "b", "c") == [["1: 1, 2: 1", "copy cosine", "0.900 [0.500, 0.700]", ""]]
 
 
 @pytest.mark.parametrize("arguments", [[], ["codewm", "huge", "a", "b", "c"]])
