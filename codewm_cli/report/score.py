@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codewm.cli.console import inert
-from codewm.model.scoring.report import FIXED_AT_SIZE
+from codewm.model.scoring.report import FIXED_AT_SIZE, REVERTED_AT_SIZE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -212,5 +212,6 @@ def to_notes(report: Report) -> list[str]:
         f"Calibration: {report.calibration.sentence}.",
         f"Told about each edit ({report.action_id}): {', '.join(report.action_names)}.",
         f"{found[0].upper()}{found[1:]} at a budget of {allowed} in {per} ordinary commits; "
-        f"a score says 'unusual here', never 'wrong': it cannot tell which will be fixed ({FIXED_AT_SIZE}).",
+        f"a score says 'unusual here', never 'wrong': it cannot tell which will be fixed ({FIXED_AT_SIZE}) "
+        f"or reverted ({REVERTED_AT_SIZE}).",
     ]
