@@ -3,8 +3,8 @@
     python benches/reproduction.py OUT [NAME...]
 
 A column for each NAME (`base`, `encoder-collapse-published`, ...; default: all that are there), a row for each quantity
-with the paper and table it is in. A figure is the mean over the seeds with its 95% interval, of modified units; what is
-not finished is left empty.
+with the paper and table it is in. A figure is the mean over the seeds with its 95% interval, of modified units, or with
+the range over the seeds in round brackets where the suite gives no mean; what is not finished is left empty.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 Row = dict[str, Any]
@@ -115,14 +116,18 @@ def cell(quantity: Quantity, found: Sequence[Row]) -> str:
     if quantity.encoder:
         mine = [r for r in mine if r["encoder"].split()[-1] == quantity.encoder]
     # The row of several models names none of them.
-    row = next((r for r in mine if not r.get("model")), None) or next(iter(mine), None)
-    if row is None:
+    whole = [r for r in mine if not r.get("model")]
+    several = whole[:1] if whole and not quantity.encoder else mine
+    if not several:
         return ""
-    text = f"{row['value']:.3f}"
-    if row["interval"]:
-        text += " [{:.3f}, {:.3f}]".format(*row["interval"])
-    beside = [f"{n.replace('_', ' ')} {row['nulls'][n]:.3f}" for n in quantity.nulls if n in row["nulls"]]
-    return text + (f"; {', '.join(beside)}" if beside else "")
+    text = f"{mean(r['value'] for r in several):.3f}"
+    if len(several) > 1:
+        text += f" ({min(r['value'] for r in several):.3f} to {max(r['value'] for r in several):.3f})"
+    elif several[0]["interval"]:
+        text += " [{:.3f}, {:.3f}]".format(*several[0]["interval"])
+    beside = [n for n in quantity.nulls if all(n in r["nulls"] for r in several)]
+    said = [f"{n.replace('_', ' ')} {mean(r['nulls'][n] for r in several):.3f}" for n in beside]
+    return text + (f"; {', '.join(said)}" if said else "")
 
 
 def main() -> None:

@@ -186,11 +186,18 @@ def test_the_table_has_the_mean_and_its_nulls(tmp_path: Path) -> None:
     mean = {**row, "value": 0.6, "nulls": {"unrelated_states": 0.25, "other": 0.1}}
     for name, rows in (("a", [{**seed, "data": "click"}, seed, mean]), ("b", [seed]), ("unseen-a", [])):
         (tmp_path / f"rollout-{name}.json").write_text(json.dumps({"rows": rows}))
-    (tmp_path / "audit-b.json").write_text(json.dumps({"rows": []}))
-    assert table(tmp_path) == [
-        ["1: 1, 2: 1", "copy cosine", "0.600 [0.500, 0.700]; unrelated states 0.250", "0.900 [0.500, 0.700]"]
+    found = {"metric": "reciprocal_rank_at_10", "subset": "same joint", "interval": None, "data": ""}
+    encoders = [("s0 target", 0.2), ("s1 target", 0.4), ("s0 online", 0.9)]
+    rows = [{**found, "encoder": e, "value": v, "nulls": {"copy": 2 * v}} for e, v in encoders]
+    (tmp_path / "retrieval-b.json").write_text(json.dumps({"rows": rows}))
+    copied, retrieved = table(tmp_path)
+    assert copied[1:] == [
+        "copy cosine",
+        "0.600 [0.500, 0.700]; unrelated states 0.250",
+        "0.900 [0.500, 0.700]",
     ]
-    assert table(tmp_path, "b", "c") == [["1: 1, 2: 1", "copy cosine", "0.900 [0.500, 0.700]", ""]]
+    assert retrieved[1:] == ["MRR@10, joint label, target", "", "0.300 (0.200 to 0.400); copy 0.600"]
+    assert table(tmp_path, "b", "c")[0][2:] == ["0.900 [0.500, 0.700]", ""]
 
 
 @pytest.mark.parametrize("arguments", [[], ["codewm", "huge", "a", "b", "c"]])
