@@ -10,8 +10,8 @@ FIXED_AT_SIZE = "AUROC 0.49, 0.42 to 0.56"
 126 of 1,673 commits (docs/lab-log.md, Anomaly with nine channels).
 """
 REVERTED_AT_SIZE = "0.53, 0.48 to 0.58"
-"""Likewise of commits that were reverted, among others of their size and days: 353 of 5,081 commits of 33 repositories that
-nothing was trained on.
+"""Likewise of commits that were reverted, among others of their size and days: 353 of 5,081 commits of 33 repositories
+that nothing was trained on.
 """
 
 
