@@ -209,7 +209,7 @@ def roll(found: Landings, chains: I64) -> Rolled:
         true, group = found.action[here], found.group[here]
         if k == 0:
             # The first states are there to be read, the others are only foreseen.
-            landed, at = foresee(world, tokens, offsets, first.ravel(), true, group)
+            landed, at = foresee(world, tokens, offsets, first, true, group)
         else:
             told = nulls.told(true, readings.shuffled(true, group))
             landed = {}
